@@ -1,0 +1,60 @@
+"""How a stage program talks to its user: Hydra composes, errors are one sentence, exit codes are documented.
+
+Exit codes: 0 done, 1 the release gate failed (evaluate only), 2 the input or the configuration is wrong.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class UserError(Exception):
+    """Something the user can put right: the message is one sentence that names the cause and the cure."""
+
+
+def run_stage(main: Callable[[], object]) -> None:
+    """Run a `@hydra.main` function; a user's mistake ends as one sentence on stderr and exit code 2.
+
+    With `HYDRA_FULL_ERROR=1` in the environment every error is shown with its traceback instead.
+    A program error (a bug of ours) always keeps its traceback, because its reader needs it.
+    """
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
+    _register_resolvers()
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was published", file=sys.stderr)
+        sys.exit(130)
+
+
+def sentence(error: Exception) -> str:
+    """The error as one line, with the innermost cause that says more than its wrapper.
+
+    >>> sentence(UserError("no such file: a.csv"))
+    'no such file: a.csv'
+    """
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__ or error.__context__
+    if cause is not None and isinstance(cause, OmegaConfBaseException):
+        lines += [line.strip() for line in str(cause).splitlines()[:1]]
+    # Hydra appends search paths and object types: true, and of no help to the reader
+    kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=", "provider=", "main,", "schema="))]
+    text = " | ".join(dict.fromkeys(kept))
+    return text.replace("Config search path: |", "").strip(" |") + " (see --help, or HYDRA_FULL_ERROR=1 for details)"
+
+
+def _register_resolvers() -> None:
+    """Make `${basename:path}` available to configs."""
+    OmegaConf.register_new_resolver("basename", lambda path: os.path.basename(str(path).rstrip("/")), replace=True)

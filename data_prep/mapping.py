@@ -1,0 +1,148 @@
+"""A source's row becomes an example of the Example table, or a rejection with its reason."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_prep.command import UserError
+from data_prep.normaliser import normalise
+from data_prep.readers import Row
+from data_prep.script import dominant_script
+from data_prep.settings import ANY_OTHER_VALUE, SourceSettings, ValueSettings
+from data_prep.table import HARD_NEGATIVES, SPLITS
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rejection(Exception):
+    """A row that cannot become an example, and why."""
+
+    reason: str
+
+
+def cell_text(value: Any) -> str:
+    """A cell as the string that configuration maps are keyed by; empty and null cells are ''.
+
+    >>> cell_text(True), cell_text(1.0), cell_text(None), cell_text(["a"]), cell_text([])
+    ('True', '1', '', 'a', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # spreadsheets store 1 as 1.0
+    if isinstance(value, list):
+        return ", ".join(cell_text(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(cell_text(item) for item in value.values())
+    return str(value).strip()
+
+
+def _look_up(cell: str, table: Mapping[str, Any], column: str) -> Any:
+    if cell in table:
+        return table[cell]
+    if ANY_OTHER_VALUE in table and cell:
+        return table[ANY_OTHER_VALUE]
+    raise Rejection(f"unknown value {cell[:40]!r} in column {column}")
+
+
+def _value(row: Row, settings: ValueSettings) -> str | None:
+    if settings.column is None:
+        return settings.value
+    cell = cell_text(row.get(settings.column))
+    if settings.map is None:
+        return cell or None
+    return _look_up(cell, settings.map, settings.column)  # type: ignore[no-any-return]
+
+
+def content_hash(*parts: str) -> str:
+    """128 bits of SHA-256 over the parts, in hexadecimal; stable across machines and versions."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def check_columns(row: Row, source: SourceSettings) -> None:
+    """Raise a `UserError` if the source's config names a column that its first row does not have."""
+    named = {source.text, source.family, source.language.column, source.split.column, source.hard_negative.column}
+    named |= {column for columns in source.labels.values() for column in columns}
+    named |= {settings.column for settings in source.attributes.values()}
+    missing = sorted(name for name in named if name and name not in row)
+    if missing:
+        raise UserError(
+            f"source {source.name} has no column {missing[0]!r}: its columns are {', '.join(map(str, row))}; "
+            f"correct configs/source/{source.name}.yaml"
+        )
+
+
+def to_example(row: Row, source: SourceSettings, heads: Sequence[str]) -> Example:
+    """Map one row as the source's config says.
+
+    Returns an example with two helper keys that publication drops: `normalised` (the text as models see
+    it) and `declared_family` (or None).
+
+    Raises
+    ------
+    Rejection
+        If the text is empty, undecodable or holds NUL, or a value is not in its map.
+    """
+    text = str(row[source.text]).strip() if row.get(source.text) is not None else ""
+    if not text:
+        raise Rejection("empty text")
+    if "\0" in text:
+        raise Rejection("NUL byte in the text")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Rejection(f"text is not valid {source.reader.encoding}")
+    normalised = normalise(text)
+    if not normalised:
+        raise Rejection("text is empty after normalisation")
+    labels = {head: _label(row, source, head) for head in heads}
+    if all(label is None for label in labels.values()):
+        raise Rejection("no head has a judgement (masked by the label mapping)")
+    language = _value(row, source.language) or "und"
+    split = _value(row, source.split)
+    if split is not None and split not in SPLITS:
+        raise Rejection(f"unknown split {split!r}")
+    hard_negative = _value(row, source.hard_negative)
+    if hard_negative is not None and hard_negative not in HARD_NEGATIVES:
+        raise Rejection(f"unknown hard negative {hard_negative!r}")
+    family = cell_text(row.get(source.family)) if source.family else ""
+    return {
+        "id": content_hash(source.name, language, text),
+        "text": text,
+        "language": language,
+        "script": dominant_script(text),
+        **labels,
+        "source": source.name,
+        "sense": {head: source.sense.get(head) for head in heads},
+        "split": split,
+        "hard_negative": hard_negative,
+        "attributes": _attributes(row, source),
+        "normalised": normalised,
+        "declared_family": f"{source.name}/{family}" if family else None,
+    }
+
+
+def _label(row: Row, source: SourceSettings, head: str) -> int | None:
+    for column, table in source.labels.get(head, {}).items():
+        label = _look_up(cell_text(row.get(column)), table, column)
+        if label is not None:
+            return int(label)
+    return None
+
+
+def _attributes(row: Row, source: SourceSettings) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"stance": None, "voice": None, "technique": None, "code_switched": None}
+    for name, settings in source.attributes.items():
+        cell = row.get(settings.column) if settings.column else settings.value
+        if name == "technique":
+            attributes[name] = [_technique(item) for item in cell] if isinstance(cell, list) else None
+        elif name == "code_switched":
+            attributes[name] = cell_text(cell).lower() == "true"
+        else:
+            attributes[name] = cell_text(cell) or None
+    return attributes
+
+
+def _technique(item: Any) -> str:
+    """A technique's name: sources list either names or spans that carry one."""
+    return cell_text(item.get("technique")) if isinstance(item, dict) else cell_text(item)

@@ -1,0 +1,64 @@
+"""The Example table: the contract between data preparation and every later stage."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+from datasets import Dataset, load_from_disk
+
+from data_prep.command import UserError
+from data_prep.files import read_json
+
+SPLITS = ("train", "validation", "test")
+HARD_NEGATIVES = (
+    "NEWS", "NEUTRAL", "CONDEMN", "COUNTER", "QUOTE", "DISSENT", "RIGHTS", "GRIEF", "SERVICE", "RELIGION",
+    "HISTORY", "SATIRE", "METAPHOR", "SELF_DEFENCE", "PEACE", "RECLAIM",
+)  # fmt: skip
+ATTRIBUTES = pa.struct(
+    [
+        ("stance", pa.string()),
+        ("voice", pa.string()),
+        ("technique", pa.list_(pa.string())),
+        ("code_switched", pa.bool_()),
+    ]
+)
+
+
+def example_schema(heads: Sequence[str]) -> pa.Schema:
+    """The table's columns: one nullable int8 per head, where null means nobody judged this head."""
+    return pa.schema(
+        [
+            ("id", pa.string()),  # content hash of source, language and text
+            ("text", pa.string()),  # as received
+            ("language", pa.string()),  # BCP-47
+            ("script", pa.string()),  # ISO 15924
+            *((head, pa.int8()) for head in heads),
+            ("source", pa.string()),
+            ("sense", pa.struct([(head, pa.string()) for head in heads])),
+            ("family", pa.string()),  # never crosses a split
+            ("split", pa.string()),
+            ("hard_negative", pa.string()),
+            ("attributes", ATTRIBUTES),
+        ]
+    )
+
+
+def load_examples(folder: Path) -> Dataset:
+    """Read a prepared mixture.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no complete Example table.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise UserError(
+            f"{folder} holds no prepared data: run `python -m data_prep mixture={folder.name} data_root=<folder of the raw sets>`"
+        )
+    manifest = read_json(folder / "manifest.json")
+    table = cast(Dataset, load_from_disk(str(folder / "table")))
+    expected = example_schema(manifest["heads"])
+    if table.features.arrow_schema.names != expected.names or len(table) != manifest["rows"]:
+        raise UserError(f"{folder} does not match its manifest: prepare it again with `python -m data_prep`")
+    return table

@@ -1,0 +1,181 @@
+"""The pre-trained encoder and its tokenizer: from the hub, a local folder, the offline package, or random."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import nn
+from transformers import XLMRobertaConfig, XLMRobertaModel
+from transformers.utils import logging
+
+from data_prep.command import UserError
+from data_prep.normaliser import build_normaliser, normalise
+from data_prep.script import dominant_script
+from train.packaged_encoder import HUB_TWIN, packaged_file, read_packaged
+from train.settings import EncoderSettings
+
+BOS, PAD, EOS, UNK = range(4)
+_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+_MASK = "<mask>"
+_WORD_START = "▁"
+Pieces = list[tuple[str, float]]
+
+
+@dataclass
+class Encoder:
+    """An XLM-R encoder whose embedding row i belongs to piece i of its tokenizer."""
+
+    model: XLMRobertaModel
+    pieces: Pieces
+    max_length: int
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """A fresh tokenizer over the encoder's pieces, truncating at `max_length` tokens."""
+        return build_tokenizer(self.pieces, self.max_length)
+
+
+def build_tokenizer(pieces: Pieces, max_length: int) -> Tokenizer:
+    """Unigram tokenizer with the project's normaliser; everything serving needs is in its JSON.
+
+    Special tokens are deliberately not registered as added tokens: those are matched in raw text before
+    the normaliser runs, so a post that contains `</s>` could end its own sequence.
+    """
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=UNK, byte_fallback=False))
+    tokenizer.normalizer = build_normaliser()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=_WORD_START, prepend_scheme="always")]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair=None, special_tokens=[("<s>", BOS), ("</s>", EOS)]
+    )
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def load_encoder(settings: EncoderSettings) -> Encoder:
+    """The encoder that the configuration names, its vocabulary folded by the normaliser.
+
+    Raises
+    ------
+    UserError
+        If the weights cannot be had; the message says how to fetch them.
+    """
+    if settings.kind == "random":
+        return _random_encoder(settings)
+    if settings.kind == "packaged" and settings.path is None:
+        path = packaged_file()
+        if path is not None:
+            packaged = read_packaged(path)
+            model = _empty_model(packaged.config)
+            if settings.pretrained:
+                model.load_state_dict(packaged.tensors)
+            return fold_vocabulary(Encoder(model, packaged.pieces, settings.max_length))
+        settings = replace(settings, path=HUB_TWIN)  # no build of the package here: the same model from the hub
+    return fold_vocabulary(_hub_encoder(settings))
+
+
+def _empty_model(config: XLMRobertaConfig) -> XLMRobertaModel:
+    return XLMRobertaModel(config, add_pooling_layer=False)
+
+
+def _random_encoder(settings: EncoderSettings) -> Encoder:
+    """Random weights over a character vocabulary: no download, no package, seconds to train; for tests."""
+    printable = [chr(code) for code in range(0x21, 0x2FFF) if normalise(chr(code)) == chr(code)]
+    pieces: Pieces = [(piece, 0.0) for piece in _SPECIAL] + [(_WORD_START, -2.0)]
+    pieces += [(character, -5.0) for character in printable] + [(_MASK, 0.0)]
+    config = XLMRobertaConfig(
+        vocab_size=len(pieces), max_position_embeddings=settings.max_length + 2, type_vocab_size=1,
+        pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, **settings.shape,
+    )  # fmt: skip
+    return Encoder(_empty_model(config), pieces, settings.max_length)
+
+
+def _hub_encoder(settings: EncoderSettings) -> Encoder:
+    name = settings.path or ""
+    logging.set_verbosity_error()  # the pooler and language-model weights that we leave out are not news
+    try:
+        local = Path(name)
+        tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
+        document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+        config = XLMRobertaConfig.from_pretrained(name)
+        if settings.pretrained:
+            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32)
+        else:
+            model = _empty_model(config)
+    except (OSError, ValueError) as error:  # the hub's own errors derive from OSError
+        tried = f"the folder {name}" if Path(name).is_dir() else f"{name} on the model hub and in its local cache"
+        raise UserError(
+            f"the encoder {settings.name} could not be loaded: tried {tried} ({type(error).__name__}); fetch it once where the "
+            f"hub can be reached with `hf download {name} --local-dir xlmr`, then add `encoder.path=<that folder>`; "
+            "or use `experiment=quickstart`, whose encoder needs no hub"
+        ) from error
+    pieces = [(piece, float(score)) for piece, score in document["model"]["vocab"]]
+    return Encoder(model, pieces, settings.max_length)
+
+
+def _with_rows(encoder: Encoder, pieces: Pieces, rows: Sequence[int]) -> Encoder:
+    """The same encoder over other pieces, whose embeddings are the given rows of the present matrix."""
+    old = encoder.model.embeddings.word_embeddings
+    embedding = nn.Embedding(len(pieces), old.embedding_dim, padding_idx=PAD)
+    with torch.no_grad():
+        embedding.weight.copy_(old.weight[list(rows)])
+    encoder.model.embeddings.word_embeddings = embedding
+    encoder.model.config.vocab_size = len(pieces)
+    return Encoder(encoder.model, pieces, encoder.max_length)
+
+
+def fold_vocabulary(encoder: Encoder) -> Encoder:
+    """Rewrite each piece as the normaliser would, so that folded letters still meet the pieces XLM-R knows.
+
+    Of several pieces that become one (Arabic and Persian spellings of a word), the most frequent keeps its
+    embedding. Pieces that normalised text cannot contain are dropped.
+    """
+    best: dict[str, tuple[float, int]] = {}
+    for row, (piece, score) in enumerate(encoder.pieces):
+        if row <= UNK or piece == _MASK:
+            continue
+        body = piece.removeprefix(_WORD_START)
+        folded = piece if piece == _WORD_START else piece[: len(piece) - len(body)] + normalise(body)
+        if folded != _WORD_START and (folded in _SPECIAL or not folded.strip(_WORD_START) or " " in folded):
+            continue
+        if folded not in best or score > best[folded][0]:
+            best[folded] = (score, row)
+    rows = sorted(row for _, row in best.values())
+    names = {row: piece for piece, (_, row) in best.items()}
+    kept = [BOS, PAD, EOS, UNK, *rows]
+    pieces: Pieces = [(piece, 0.0) for piece in _SPECIAL] + [(names[row], encoder.pieces[row][1]) for row in rows]
+    if (_MASK, 0.0) in encoder.pieces[-1:]:
+        kept.append(len(encoder.pieces) - 1)
+        pieces.append((_MASK, 0.0))
+    return _with_rows(encoder, pieces, kept)
+
+
+def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int) -> Encoder:
+    """Drop the pieces that neither the training texts, their scripts nor the reserve need.
+
+    Kept are the special pieces, every piece the texts use, every single character of the scripts they are
+    written in (so an unseen word is spelled rather than unknown), symbols and emoji, and the `reserve` most
+    frequent pieces of the original vocabulary. A text whose pieces are all kept gets the same pieces as
+    before, because the best segmentation is still there; its logits do not change.
+    """
+    tokenizer = encoder.tokenizer
+    tokenizer.no_truncation()
+    used: set[int] = {BOS, PAD, EOS, UNK}
+    scripts = {"Zyyy", "Zinh", "Latn"}
+    for start in range(0, len(texts), 1000):
+        for encoding in tokenizer.encode_batch_fast(texts[start : start + 1000]):
+            used.update(encoding.ids)
+    scripts |= {dominant_script(text) for text in texts}
+    by_frequency = sorted(range(UNK + 1, len(encoder.pieces)), key=lambda row: -encoder.pieces[row][1])
+    used.update(by_frequency[:reserve])
+    for row, (piece, _) in enumerate(encoder.pieces):
+        body = piece.removeprefix(_WORD_START)
+        if piece in (_WORD_START, _MASK) or (len(body) == 1 and dominant_script(body) in scripts):
+            used.add(row)
+    rows = sorted(used)
+    return _with_rows(encoder, [encoder.pieces[row] for row in rows], rows)

@@ -1,0 +1,67 @@
+"""The classifier: an XLM-R encoder, mean or first-token pooling, and one logit per head."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaPreTrainedModel
+from transformers.utils import ModelOutput
+
+from train.encoder import Encoder
+
+
+class ClassifierConfig(XLMRobertaConfig):
+    """XLM-R's configuration plus the heads' names in logit order, the pooling and the heads' dropout."""
+
+    model_type = "multilingual-propaganda-classifier"
+    keys_to_ignore_at_inference = ["sentence_embedding"]
+    heads: list[str] | None = None
+    pooling: str = "mean"
+
+
+@dataclass
+class ClassifierOutput(ModelOutput):
+    """`logits` of shape (batch, heads), and the L2-normalised `sentence_embedding` of shape (batch, hidden)."""
+
+    logits: torch.Tensor | None = None
+    sentence_embedding: torch.Tensor | None = None
+
+
+class MultiHeadClassifier(XLMRobertaPreTrainedModel):
+    """Independent binary heads over one pooled sentence vector."""
+
+    config_class = ClassifierConfig
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__(config)
+        if config.pooling not in ("mean", "first"):
+            raise ValueError(f"pooling must be mean or first, not {config.pooling}")
+        self.roberta = XLMRobertaModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, len(config.heads or []))
+        self.post_init()
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None) -> ClassifierOutput:
+        """Classify token ids (batch, sequence); `labels` are the loss function's business, not the model's."""
+        hidden = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.config.pooling == "first":
+            pooled = hidden[:, 0]
+        else:
+            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            # a row of padding only has no token to average: its sum is 0, and so is its mean
+            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        return ClassifierOutput(
+            logits=self.classifier(self.dropout(pooled)),
+            sentence_embedding=nn.functional.normalize(pooled, dim=-1),
+        )
+
+
+def build_classifier(encoder: Encoder, heads: list[str], pooling: str, dropout: float) -> MultiHeadClassifier:
+    """A classifier with the encoder's weights and freshly initialised heads."""
+    values = encoder.model.config.to_dict()
+    values.pop("model_type", None)
+    values.update(heads=heads, pooling=pooling, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, architectures=None)
+    model = MultiHeadClassifier(ClassifierConfig(**values))
+    model.roberta.load_state_dict(encoder.model.state_dict())
+    return cast(MultiHeadClassifier, model)

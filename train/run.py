@@ -1,0 +1,90 @@
+"""The run folder: the contract between training and export."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from data_prep.command import UserError
+from data_prep.files import read_json, write_json, write_text
+from train.model import MultiHeadClassifier
+from train.policy import Policy
+from train.settings import TrainSettings
+
+_RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "scikit-learn", "hydra-core")
+
+
+@dataclass
+class Run:
+    """A finished run: its folder, model, tokenizer, policy and the record of how it came about."""
+
+    folder: Path
+    model: MultiHeadClassifier
+    tokenizer: Tokenizer
+    policy: Policy
+    record: dict[str, Any]
+
+
+def save_run(
+    folder: Path,
+    settings: TrainSettings,
+    model: MultiHeadClassifier,
+    tokenizer: Tokenizer,
+    policy: Policy,
+    data_manifest: dict[str, Any],
+    log: list[dict[str, Any]],
+    figures: dict[str, float],
+) -> None:
+    """Write everything export needs; `run.json` comes last and marks the run as complete."""
+    model.save_pretrained(folder / "model")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "policy.json", policy.to_json())
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log))
+    write_json(
+        folder / "run.json",
+        {
+            "settings": asdict(settings),
+            "data_manifest": data_manifest,
+            "figures": figures,
+            "versions": {package: version(package) for package in _RECORDED_PACKAGES},
+            "python": platform.python_version(),
+            "processor": platform.processor() or platform.machine(),
+            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    )
+
+
+def load_run(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    UserError
+        If the folder is missing or the run did not finish.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no run at {folder}: train one with `python -m train experiment=quickstart`")
+    if not (folder / "run.json").is_file():
+        raise UserError(f"the run {folder} did not finish: train again, or give the folder of a finished run")
+    return Run(
+        folder=folder,
+        model=MultiHeadClassifier.from_pretrained(folder / "model").eval(),
+        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+        policy=Policy.from_json(read_json(folder / "policy.json")),
+        record=read_json(folder / "run.json"),
+    )
+
+
+def point_latest(folder: Path) -> None:
+    """Make `latest` beside the run folder a link to it, atomically."""
+    link = folder.parent / "latest"
+    temporary = folder.parent / f".latest-{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder.name)
+    os.replace(temporary, link)

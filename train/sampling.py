@@ -1,0 +1,96 @@
+"""Which rows an epoch draws and how they are batched: by length and token budget, not by row count."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+Indices = npt.NDArray[np.int64]
+
+
+def draw_epoch(
+    sources: npt.NDArray[np.str_], positive: npt.NDArray[np.bool_], max_negatives: int | None, rng: np.random.Generator
+) -> Indices:
+    """Row indices of one epoch: every row with a positive label, and per source at most `max_negatives` others.
+
+    Large sources of negatives would otherwise drown the small ones; they are drawn anew each epoch, so
+    none is lost over a training run.
+    """
+    drawn = [np.flatnonzero(positive)]
+    for source in np.unique(sources):
+        negatives = np.flatnonzero((sources == source) & ~positive)
+        if max_negatives is not None and len(negatives) > max_negatives:
+            negatives = rng.choice(negatives, max_negatives, replace=False)
+        drawn.append(negatives)
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+
+def batch_by_tokens(indices: Indices, lengths: Indices, tokens_per_batch: int) -> list[list[int]]:
+    """Consecutive indices in batches whose padded size (rows x longest row) stays within the budget.
+
+    A row longer than the budget gets a batch of its own.
+
+    >>> batch_by_tokens(np.array([0, 1, 2]), np.array([5, 5, 9]), 18)
+    [[0, 1], [2]]
+    """
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    longest = 0
+    for index in indices:
+        longest = max(longest, int(lengths[index]))
+        if batch and longest * (len(batch) + 1) > tokens_per_batch:
+            batches.append(batch)
+            batch, longest = [], int(lengths[index])
+        batch.append(int(index))
+    if batch:
+        batches.append(batch)
+    return batches
+
+
+class LengthBucketedBatches(Sampler[list[int]]):
+    """Training batches of similar length in random order, different each epoch, the same for the same seed.
+
+    Every epoch has as many batches as the first: `transformers.Trainer` plans its steps once. Epochs that
+    would have more leave out random ones, epochs with fewer repeat random ones; the difference is a few.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        sources: Sequence[str],
+        positive: Sequence[bool],
+        *,
+        tokens_per_batch: int,
+        max_negatives_per_source: int | None,
+        seed: int,
+    ) -> None:
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.sources = np.asarray(sources)
+        self.positive = np.asarray(positive, dtype=bool)
+        self.tokens_per_batch = tokens_per_batch
+        self.max_negatives_per_source = max_negatives_per_source
+        self.seed = seed
+        self.epoch = 0
+        self.length = len(self._batches(0))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches iteration yields; the data loader calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self._batches(self.epoch)
+        while len(batches) < self.length:
+            batches += batches[: self.length - len(batches)]
+        return iter(batches[: self.length])
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        rng = np.random.default_rng((self.seed, epoch))
+        indices = draw_epoch(self.sources, self.positive, self.max_negatives_per_source, rng)
+        # a little noise on the length mixes neighbours, so that batches differ between epochs
+        order = np.argsort(self.lengths[indices] * rng.uniform(0.95, 1.05, len(indices)), kind="stable")
+        batches = batch_by_tokens(indices[order], self.lengths, self.tokens_per_batch)
+        return [batches[position] for position in rng.permutation(len(batches))]

@@ -1,0 +1,77 @@
+"""What `configs/train.yaml` and the groups it composes may say."""
+
+from dataclasses import dataclass, field
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from data_prep.settings import HeadSettings, MixtureSettings
+
+
+@dataclass
+class EncoderSettings:
+    """Which pre-trained encoder to fine-tune and how its vocabulary is trimmed."""
+
+    name: str = MISSING
+    kind: str = MISSING  # hub, packaged or random
+    path: str | None = None  # a hub name or a local folder (hub)
+    pretrained: bool = True  # false: the same shapes with random weights, for measuring
+    pooling: str = "mean"
+    max_length: int = 128  # tokens, special tokens included
+    trim: bool = True  # drop vocabulary pieces that neither the data nor the reserve uses
+    reserve: int = 20_000  # most frequent pieces kept though the training data do not use them
+    shape: dict[str, int] = field(default_factory=dict)  # XLMRobertaConfig overrides (random)
+
+
+@dataclass
+class SamplingSettings:
+    """Which rows an epoch draws."""
+
+    max_negatives_per_source: int | None = None  # all-negative rows of a source an epoch sees, drawn anew each epoch
+    tokens_per_batch: int = 2048  # padded tokens: short texts come in large batches
+
+
+@dataclass
+class TrainerSettings:
+    """Optimisation and bookkeeping; everything else is transformers.Trainer's default."""
+
+    epochs: float = 3
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    dropout: float = 0.1
+    seed: int = 1
+    bf16: str = "auto"  # auto: where the processor or GPU computes in it; true; false
+    max_steps: int = -1
+    evaluations_per_epoch: int = 1
+    best_metric: str = "macro_auprc"  # or worst_auprc, macro_auroc, worst_auroc, macro_f1, worst_f1, loss
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+
+@dataclass
+class PolicySettings:
+    """How thresholds are fitted on the validation split, and when a language gets its own."""
+
+    min_negatives: int = 205  # below this a language shares the global threshold
+    min_positives: int = 50
+    review_band: float = 0.1  # calibrated probability on either side of the threshold that goes to a human first
+
+
+@dataclass
+class TrainSettings:
+    """The primary config of `python -m train`."""
+
+    name: str = MISSING  # the run's name: runs/<name>/<timestamp>
+    mixture: MixtureSettings = field(default_factory=MixtureSettings)
+    heads: dict[str, HeadSettings] = field(default_factory=dict)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    data_root: str = "data/raw"
+    data_dir: str = "data"
+    runs_dir: str = "runs"
+
+
+def register_schemas() -> None:
+    """Tell Hydra's config store the types of everything train's configs may say."""
+    ConfigStore.instance().store(name="train_schema", node=TrainSettings)
