@@ -23,7 +23,10 @@ def main(config: DictConfig) -> None:
         )
     print(f"\n{manifest['rows']:,} rows -> {folder}  (read {folder / 'datasheet.md'})")
     experiment = "quickstart" if settings.mixture.name == "sample" else "research_offline"
-    print(f"next: python -m train experiment={experiment}" + ("" if settings.mixture.name in ("sample", "research") else f" mixture={settings.mixture.name}"))
+    print(
+        f"next: python -m train experiment={experiment}"
+        + ("" if settings.mixture.name in ("sample", "research") else f" mixture={settings.mixture.name}")
+    )
 
 
 if __name__ == "__main__":

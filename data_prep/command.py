@@ -50,7 +50,9 @@ def sentence(error: Exception) -> str:
     if cause is not None and isinstance(cause, OmegaConfBaseException):
         lines += [line.strip() for line in str(cause).splitlines()[:1]]
     # Hydra appends search paths and object types: true, and of no help to the reader
-    kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=", "provider=", "main,", "schema="))]
+    kept = [
+        line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=", "provider=", "main,", "schema="))
+    ]
     text = " | ".join(dict.fromkeys(kept))
     return text.replace("Config search path: |", "").strip(" |") + " (see --help, or HYDRA_FULL_ERROR=1 for details)"
 

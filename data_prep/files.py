@@ -24,9 +24,7 @@ def publish_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     except OSError as error:
-        raise UserError(
-            f"cannot write to {target.parent}: {error.strerror}; give a folder that is writable and has space"
-        ) from error
+        raise UserError(f"cannot write to {target.parent}: {error.strerror}; give a folder that is writable and has space") from error
     try:
         partial.chmod(0o755)
         yield partial

@@ -17,9 +17,7 @@ _INVISIBLE = (
 )
 _CONTROL = "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]"
 # Arabic harakat, Quranic marks and tatweel: optional in every language written in the script.
-_ARABIC_MARKS = (
-    "[\u0610-\u061a\u0640\u064b-\u0653\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
-)
+_ARABIC_MARKS = "[\u0610-\u061a\u0640\u064b-\u0653\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
 # One letter, several code points, chosen by keyboard rather than by meaning. Kept apart because they change
 # meaning: Urdu and Sindhi do-chashmi he (U+06BE), Pashto U+06D0 and U+06CD, Sindhi swash kaf (U+06AA).
 _ARABIC_LETTERS = {

@@ -61,9 +61,7 @@ def prepare(settings: DataPrepSettings) -> Path:
     return _publish(settings, heads, examples, refused, accounts)
 
 
-def map_source(
-    source: SourceSettings, settings: DataPrepSettings, heads: list[str]
-) -> tuple[list[Example], list[dict[str, Any]], int]:
+def map_source(source: SourceSettings, settings: DataPrepSettings, heads: list[str]) -> tuple[list[Example], list[dict[str, Any]], int]:
     """Read and map one source: its examples, its rejections (with row numbers) and the number of rows read.
 
     Raises
@@ -104,7 +102,7 @@ def map_source(
     if unknown:
         raise UserError(
             f"source {source.name}, row {unknown[0]['row']}: {unknown[0]['reason']} ({len(unknown)} such rows); "
-            f"name it in the map of configs/source/{source.name}.yaml, or cover the rest with \"*\""
+            f'name it in the map of configs/source/{source.name}.yaml, or cover the rest with "*"'
         )
     return examples, rejections, number
 

@@ -125,10 +125,7 @@ def read_rows(root: Path, pattern: str, settings: ReaderSettings) -> Iterator[Ro
     if settings.format not in _READERS:
         raise UserError(f"reader.format={settings.format} is unknown: use one of {', '.join(sorted(_READERS))}")
     matcher = re.compile(
-        "".join(
-            f"(?P<{piece[1:-1]}>[^/]+?)" if piece.startswith("{") else re.escape(piece)
-            for piece in re.split(r"({\w+})", pattern)
-        )
+        "".join(f"(?P<{piece[1:-1]}>[^/]+?)" if piece.startswith("{") else re.escape(piece) for piece in re.split(r"({\w+})", pattern))
     )
     matches = [
         (path, match.groupdict())
@@ -142,4 +139,6 @@ def read_rows(root: Path, pattern: str, settings: ReaderSettings) -> Iterator[Ro
             for row in _READERS[settings.format](path, settings):
                 yield row if isinstance(row, Malformed) else {**row, **captured}
         except (OSError, UnicodeError, pyarrow.ArrowInvalid, ValueError) as error:
-            raise UserError(f"{path} cannot be read as {settings.format}: {error}; check the file or the source's reader settings") from error
+            raise UserError(
+                f"{path} cannot be read as {settings.format}: {error}; check the file or the source's reader settings"
+            ) from error

@@ -41,13 +41,15 @@ def read_templates(concepts_path: Path) -> list[dict[str, Any]]:
             if name not in concepts["classes"] or int(variant) not in concepts["variants"]:
                 raise UserError(f"{path}: template {concept} names a class or variant that {concepts_path} does not define")
             meaning = concepts["classes"][name]
-            for text in _fill(template, document["slots"], f"{document['language']}/{concept}", concepts["rows_per_template"], path):
+            split = concepts["variants"][int(variant)]
+            seed = f"{document['language']}/{concept}"
+            for text in _fill(template, document["slots"], seed, concepts["rows_per_template"][split], path):
                 rows.append(
                     {
                         "text": text,
                         "language": document["language"],
                         "concept": concept,
-                        "split": concepts["variants"][int(variant)],
+                        "split": split,
                         **{column: meaning.get(column) for column in columns},
                     }
                 )

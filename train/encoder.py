@@ -50,9 +50,7 @@ def build_tokenizer(pieces: Pieces, max_length: int) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=_WORD_START, prepend_scheme="always")]
     )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair=None, special_tokens=[("<s>", BOS), ("</s>", EOS)]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair=None, special_tokens=[("<s>", BOS), ("</s>", EOS)])
     tokenizer.enable_truncation(max_length)
     return tokenizer
 

@@ -18,6 +18,7 @@ class ClassifierConfig(XLMRobertaConfig):
     keys_to_ignore_at_inference = ["sentence_embedding"]
     heads: list[str] | None = None
     pooling: str = "mean"
+    head_dropout: float = 0.1
 
 
 @dataclass
@@ -38,7 +39,7 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
         if config.pooling not in ("mean", "first"):
             raise ValueError(f"pooling must be mean or first, not {config.pooling}")
         self.roberta = XLMRobertaModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, len(config.heads or []))
         self.post_init()
 
@@ -61,7 +62,11 @@ def build_classifier(encoder: Encoder, heads: list[str], pooling: str, dropout: 
     """A classifier with the encoder's weights and freshly initialised heads."""
     values = encoder.model.config.to_dict()
     values.pop("model_type", None)
-    values.update(heads=heads, pooling=pooling, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, architectures=None)
-    model = MultiHeadClassifier(ClassifierConfig(**values))
+    # Dropout inside the encoder costs a sixth of a CPU step and gains nothing in the few epochs of fine-tuning.
+    values.update(heads=heads, pooling=pooling, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, head_dropout=dropout)
+    values.pop("architectures", None)
+    # On processors the fused kernel's backward pass is slower than plain matrix products (benchmarks/train_speed.py).
+    attention = "sdpa" if torch.cuda.is_available() else "eager"
+    model = MultiHeadClassifier._from_config(ClassifierConfig(**values), attn_implementation=attention)
     model.roberta.load_state_dict(encoder.model.state_dict())
     return cast(MultiHeadClassifier, model)

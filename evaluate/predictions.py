@@ -1,0 +1,104 @@
+"""Score the test rows with what ships: the artifact, its own tokenizer and its own policy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from datasets import Dataset
+from tqdm import tqdm
+
+from data_prep.command import UserError
+from data_prep.files import read_json
+from data_prep.table import load_examples
+from evaluate.settings import EvaluateSettings
+from export.bundle import open_artifact
+from export.settings import release_folder
+from train.policy import Policy
+from train.run import load_run
+from train.stage import select_split
+from train.tokenised import TokenisedRows, label_matrix
+from train.trainer import predict_logits
+
+CHUNK = 2000
+
+
+@dataclass
+class Scored:
+    """Test rows with the model's answers: `probabilities` and `flagged` have the shape (rows, heads)."""
+
+    name: str
+    kind: str  # artifact or checkpoint
+    rows: Dataset
+    train_rows: Dataset
+    heads: list[str]
+    labels: npt.NDArray[np.int8]
+    probabilities: npt.NDArray[np.float64]
+    flagged: npt.NDArray[np.bool_]
+    policy: Policy
+    record: dict[str, Any]  # the run's
+
+
+def score(settings: EvaluateSettings) -> Scored:
+    """Score a release's artifact, or a run's checkpoint while developing.
+
+    Raises
+    ------
+    UserError
+        If neither or both are named, something is missing, or the data were prepared anew since training.
+    """
+    if (settings.release is None) == (settings.run is None):
+        raise UserError("give either release=<name> (evaluates the artifact) or run=<folder> (evaluates a checkpoint)")
+    if settings.release is not None:
+        artifact = release_folder(settings.releases_dir, settings.release) / "artifact"
+        classifier = open_artifact(artifact)
+        record = read_json(artifact / "training.json")
+        rows, train_rows, heads = _rows(settings, record)
+        texts = list(rows["text"])
+        # long and short texts apart, in chunks, so that progress shows and batches pad little
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        logits = np.empty((len(texts), len(heads)), dtype=np.float32)
+        for start in tqdm(range(0, len(texts), CHUNK), desc="scoring", unit=" chunks", disable=None):
+            chunk = order[start : start + CHUNK]
+            logits[chunk] = classifier.run([texts[index] for index in chunk])[0]
+        policy = Policy.from_json(classifier.policy)
+        name, kind = settings.release, "artifact"
+    else:
+        run = load_run(Path(str(settings.run)))
+        record, policy, name, kind = run.record, run.policy, run.folder.resolve().name, "checkpoint"
+        rows, train_rows, heads = _rows(settings, record)
+        logits, _ = predict_logits(run.model, TokenisedRows(rows, run.tokenizer, heads))
+    return _decide(name, kind, rows, train_rows, heads, logits, policy, record)
+
+
+def _rows(settings: EvaluateSettings, record: dict[str, Any]) -> tuple[Dataset, Dataset, list[str]]:
+    trained_on = record["data_manifest"]
+    mixture = settings.mixture or trained_on["mixture"]
+    folder = Path(settings.data_dir) / mixture
+    table = load_examples(folder)
+    if mixture == trained_on["mixture"] and read_json(folder / "manifest.json")["table_sha256"] != trained_on["table_sha256"]:
+        raise UserError(
+            f"{folder} was prepared anew after this model was trained, so its test rows may be rows the model has seen: train again, "
+            "or evaluate against the table it was trained with"
+        )
+    heads = sorted(record["settings"]["heads"])
+    return select_split(table, "test", heads), select_split(table, "train", heads), heads
+
+
+def _decide(
+    name: str,
+    kind: str,
+    rows: Dataset,
+    train_rows: Dataset,
+    heads: list[str],
+    logits: npt.NDArray[np.float32],
+    policy: Policy,
+    record: dict[str, Any],
+) -> Scored:
+    languages = list(rows["language"])
+    probabilities = np.stack([policy.heads[head].probability(logits[:, column]) for column, head in enumerate(heads)], axis=1)
+    thresholds = np.asarray([[policy.heads[head].threshold_of(language) for head in heads] for language in languages])
+    return Scored(
+        name, kind, rows, train_rows, heads, label_matrix(rows, heads), probabilities, probabilities >= thresholds, policy, record
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""What `configs/evaluate.yaml` and `configs/gate/` may say."""
+
+from dataclasses import dataclass, field
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class TierSettings:
+    """Evidence a (language, head) cell needs on test rows, and the false-positive rate it must be shown to stay under."""
+
+    min_negatives: int = MISSING
+    min_positives: int = MISSING
+    max_fpr_upper: float = MISSING  # upper end of the 95% Wilson interval
+
+
+@dataclass
+class GateSettings:
+    """The release gate."""
+
+    name: str = MISSING
+    note: str = ""  # shown at the top of the report
+    tiers: dict[str, TierSettings] = field(default_factory=dict)  # from the strictest to the most lenient
+
+
+@dataclass
+class ReportSettings:
+    """What the report may show."""
+
+    show_text: bool = False  # posts are masked unless the reader asks for them
+    examples_per_head: int = 6
+    prevalence: float = 0.001  # of the deployer's stream, for the precision a reviewer would see
+
+
+@dataclass
+class EvaluateSettings:
+    """The primary config of `python -m evaluate`: give either `release` or `run`."""
+
+    release: str | None = None
+    run: str | None = None
+    mixture: str | None = None  # null: the mixture the run was trained on
+    gate: GateSettings = field(default_factory=GateSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    data_dir: str = "data"
+    releases_dir: str = "releases"
+
+
+def register_schemas() -> None:
+    """Tell Hydra's config store the types of everything evaluate's configs may say."""
+    ConfigStore.instance().store(name="evaluate_schema", node=EvaluateSettings)
