@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 
@@ -24,7 +23,6 @@ def run_stage(main: Callable[[], object]) -> None:
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    _register_resolvers()
     try:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -55,8 +53,3 @@ def sentence(error: Exception) -> str:
     ]
     text = " | ".join(dict.fromkeys(kept))
     return text.replace("Config search path: |", "").strip(" |") + " (see --help, or HYDRA_FULL_ERROR=1 for details)"
-
-
-def _register_resolvers() -> None:
-    """Make `${basename:path}` available to configs."""
-    OmegaConf.register_new_resolver("basename", lambda path: os.path.basename(str(path).rstrip("/")), replace=True)

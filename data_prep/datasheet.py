@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from data_prep.settings import DataPrepSettings
 from data_prep.table import SPLITS
-
-import pyarrow as pa
 
 
 def build_manifest(

@@ -16,7 +16,7 @@ Example = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rejection(Exception):
+class Rejection(Exception):  # noqa: N818 - a fate of a row, not an error of the program
     """A row that cannot become an example, and why."""
 
     reason: str

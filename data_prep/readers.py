@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import openpyxl
 import pyarrow.parquet
@@ -89,15 +90,13 @@ def _read_parquet(path: Path, settings: ReaderSettings) -> Iterator[Row | Malfor
 
 
 def _read_xlsx(path: Path, settings: ReaderSettings) -> Iterator[Row | Malformed]:
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
+    with path.open("rb") as file:  # a handle, because openpyxl judges paths by their extension
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
         rows = workbook.worksheets[0].iter_rows(values_only=True)
         header = [str(cell) for cell in next(rows, ())]
         for cells in rows:
             if any(cell is not None for cell in cells):
                 yield dict(zip(header, cells, strict=False))
-    finally:
-        workbook.close()
 
 
 _READERS: dict[str, Callable[[Path, ReaderSettings], Iterator[Row | Malformed]]] = {
@@ -138,7 +137,7 @@ def read_rows(root: Path, pattern: str, settings: ReaderSettings) -> Iterator[Ro
         try:
             for row in _READERS[settings.format](path, settings):
                 yield row if isinstance(row, Malformed) else {**row, **captured}
-        except (OSError, UnicodeError, pyarrow.ArrowInvalid, ValueError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:  # UnicodeError and ArrowInvalid are ValueErrors
             raise UserError(
                 f"{path} cannot be read as {settings.format}: {error}; check the file or the source's reader settings"
             ) from error

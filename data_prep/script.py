@@ -10,7 +10,7 @@ _NOT_A_SCRIPT = frozenset({"Zyyy", "Zinh", "Zzzz"})  # common, inherited, unknow
 
 @cache
 def _script_of(character: str) -> str:
-    return unicode_script(character)
+    return str(unicode_script(character))
 
 
 def dominant_script(text: str) -> str:

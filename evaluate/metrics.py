@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-import evaluate
+from evaluate.info import MetricInfo
+from evaluate.module import Metric
 
 CONFIDENCE = 0.95
 
@@ -86,11 +87,11 @@ def precision_at_prevalence(fpr: float, recall: float, prevalence: float) -> flo
     return recall * prevalence / flagged if flagged > 0 else None
 
 
-class HeadMetric(evaluate.Metric):  # type: ignore[misc]
+class HeadMetric(Metric):
     """`head_figures` as a Hugging Face metric: predictions are probabilities, references 0 or 1."""
 
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
+    def _info(self) -> MetricInfo:
+        return MetricInfo(
             description="Per-head figures at a threshold, with Wilson intervals for the rates.",
             citation="",
             inputs_description="predictions: calibrated probabilities; references: 0 or 1; threshold: decision threshold",

@@ -45,7 +45,7 @@ def export_release(settings: ExportSettings) -> Path:
     """
     target = release_folder(settings.releases_dir, settings.release) / "artifact"
     run = load_run(Path(settings.run))
-    max_length = int(run.tokenizer.truncation["max_length"])
+    max_length = int(run.record["settings"]["encoder"]["max_length"])
     with publish_folder(target) as folder:
         export_graph(run.model, folder / "model.onnx", settings.opset)
         parity = measure_parity(run.model, run.policy, folder / "model.onnx", max_length)

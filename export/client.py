@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 class Classifier:
     """The artifact in `folder`, ready to score."""
 
-    def __init__(self, folder: Path = Path(__file__).resolve().parent) -> None:
+    def __init__(self, folder: Path) -> None:
         self.contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
         self.policy = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -60,7 +60,7 @@ class Classifier:
             return probability, "review"
         return probability, "flag" if probability >= threshold else "pass"
 
-    def predict(self, posts: list[dict]) -> list[dict]:
+    def predict(self, posts: list[dict[str, str]]) -> list[dict[str, dict[str, object]]]:
         """One answer per post, in order: {head: {"probability": float, "decision": str}}."""
         logits, _ = self.run([post["text"] for post in posts])
         answers = []
@@ -74,7 +74,7 @@ class Classifier:
 
 
 if __name__ == "__main__":
-    classifier = Classifier()
+    classifier = Classifier(Path(__file__).resolve().parent)
     posts = [json.loads(line) for line in sys.stdin if line.strip()]
     for answer in classifier.predict(posts):
         print(json.dumps(answer))

@@ -169,7 +169,8 @@ def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int) -> Enc
         for encoding in tokenizer.encode_batch_fast(texts[start : start + 1000]):
             used.update(encoding.ids)
     scripts |= {dominant_script(text) for text in texts}
-    by_frequency = sorted(range(UNK + 1, len(encoder.pieces)), key=lambda row: -encoder.pieces[row][1])
+    ordinary = [row for row in range(UNK + 1, len(encoder.pieces)) if encoder.pieces[row][0] != _MASK]
+    by_frequency = sorted(ordinary, key=lambda row: -encoder.pieces[row][1])
     used.update(by_frequency[:reserve])
     for row, (piece, _) in enumerate(encoder.pieces):
         body = piece.removeprefix(_WORD_START)

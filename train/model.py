@@ -1,7 +1,7 @@
 """The classifier: an XLM-R encoder, mean or first-token pooling, and one logit per head."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ class ClassifierConfig(XLMRobertaConfig):
     """XLM-R's configuration plus the heads' names in logit order, the pooling and the heads' dropout."""
 
     model_type = "multilingual-propaganda-classifier"
-    keys_to_ignore_at_inference = ["sentence_embedding"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["sentence_embedding"]
     heads: list[str] | None = None
     pooling: str = "mean"
     head_dropout: float = 0.1

@@ -81,12 +81,13 @@ def read_packaged(path: Path) -> PackagedEncoder:
     (normaliser_length,) = take("I")
     position += normaliser_length
     (n_tensors,) = take("i")
-    entries = []
+    entries: list[tuple[str, int, int, int, int]] = []
     for _ in range(n_tensors):
         (name_length,) = take("H")
         name = data[position : position + name_length].decode()
         position += name_length
-        entries.append((name, *take("BIQQ")))
+        kind, count, offset, size = take("BIQQ")
+        entries.append((name, kind, count, offset, size))
     config = XLMRobertaConfig(
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         intermediate_size=feed_forward, max_position_embeddings=positions + 2, type_vocab_size=1,

@@ -87,4 +87,4 @@ def point_latest(folder: Path) -> None:
     temporary = folder.parent / f".latest-{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder.name)
-    os.replace(temporary, link)
+    temporary.replace(link)

@@ -41,7 +41,7 @@ class TrainerSettings:
     warmup_fraction: float = 0.1
     dropout: float = 0.1
     seed: int = 1
-    bf16: str = "auto"  # auto: where the processor or GPU computes in it; true; false
+    bf16: bool | None = None  # null: where the processor or GPU computes in it
     max_steps: int = -1
     evaluations_per_epoch: int = 1
     best_metric: str = "macro_auprc"  # or worst_auprc, macro_auroc, worst_auroc, macro_f1, worst_f1, loss

@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from data_prep.command import UserError
 from train.loss import MASKED, compute_loss
 from train.model import MultiHeadClassifier
 from train.sampling import LengthBucketedBatches, batch_by_tokens
@@ -18,14 +17,12 @@ from train.tokenised import Item, TokenisedRows, collate
 from train.validation import make_compute_metrics
 
 
-def computes_in_bf16(choice: str) -> bool:
-    """Whether to train in bfloat16: `auto` asks the GPU, or else the processor (AVX512-BF16 or AMX)."""
-    if choice not in ("auto", "true", "false"):
-        raise UserError(f"trainer.bf16={choice} is unknown: use auto, true or false")
-    if choice != "auto":
-        return choice == "true"
+def computes_in_bf16(choice: bool | None) -> bool:
+    """Whether to train in bfloat16: None asks the GPU, or else the processor (AVX512-BF16 or AMX)."""
+    if choice is not None:
+        return choice
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

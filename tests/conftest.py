@@ -1,0 +1,122 @@
+"""What several test files share: composed settings, a tiny mixture, one tiny run and one tiny release per worker."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from data_prep.pipeline import prepare
+from data_prep.settings import DataPrepSettings, HeadSettings, MixtureSettings, ReaderSettings, SourceSettings, ValueSettings, to_settings
+from data_prep.settings import register_schemas as register_data_prep
+from evaluate.settings import register_schemas as register_evaluate
+from export.bundle import export_release
+from export.settings import ExportSettings
+from export.settings import register_schemas as register_export
+from train.settings import TrainSettings
+from train.settings import register_schemas as register_train
+from train.stage import train
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADS = {name: HeadSettings(f"is it {name}?") for name in ("propaganda", "violence_glorification")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _schemas() -> None:
+    for register in (register_data_prep, register_train, register_export, register_evaluate):
+        register()
+
+
+@pytest.fixture(scope="session")
+def compose_stage(_schemas: None) -> Callable[..., Any]:
+    """Compose a stage's config as its command line would: `compose_stage("train", "encoder=tiny")`."""
+
+    def composed(stage: str, *overrides: str) -> Any:
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            return compose(stage, list(overrides))
+
+    return composed
+
+
+def run_stage_process(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m ...` as a user would, from the repository or from `cwd`, and capture what it prints."""
+    import os
+
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd or ROOT, env=env, capture_output=True, text=True, check=False, timeout=280
+    )
+
+
+def jsonl_source(name: str = "posts", **changes: Any) -> SourceSettings:
+    """A source of JSON lines with `text`, `lang`, `split`, `group` and one 0/1/empty column per head."""
+    settings: dict[str, Any] = {
+        "name": name,
+        "title": "Posts",
+        "origin": "a test",
+        "licence": "CC0-1.0",
+        "files": f"{name}.jsonl",
+        "reader": ReaderSettings(format="jsonl"),
+        "text": "text",
+        "family": "group",
+        "language": ValueSettings(column="lang"),
+        "split": ValueSettings(column="split"),
+        "labels": {head: {head: {"1": 1, "0": 0, "": None}} for head in HEADS},
+        "sense": dict.fromkeys(HEADS, "glorification"),
+    }
+    return SourceSettings(**(settings | changes))
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "".join(json.dumps({"group": None, "split": None, **dict.fromkeys(HEADS), **row}) + "\n" for row in rows), encoding="utf-8"
+    )
+    return path
+
+
+def prepare_rows(tmp_path: Path, rows: list[dict[str, Any]], **changes: Any) -> Path:
+    """Prepare rows as a one-source mixture below `tmp_path`."""
+    write_jsonl(tmp_path / "raw" / "posts.jsonl", rows)
+    mixture = MixtureSettings(name="mine", sources={"posts": jsonl_source(**changes)})
+    return prepare(DataPrepSettings(mixture, HEADS, str(tmp_path / "raw"), str(tmp_path / "data")))
+
+
+def tiny_rows(count: int = 240) -> list[dict[str, Any]]:
+    """Rows a two-layer model can learn: the label is told by a word, in two languages, each head masked in a fifth."""
+    random_ = random.Random(0)
+    rows = []
+    for index in range(count):
+        violence, propaganda = random_.random() < 0.4, random_.random() < 0.4
+        words = [random_.choice(["sun", "rain", "tea", "milk"]) for _ in range(4)] + ["zz"] * violence + ["qq"] * propaganda
+        random_.shuffle(words)
+        rows.append(
+            {
+                "text": f"{' '.join(words)} {index}",
+                "lang": ("en", "ur-Latn")[index % 2],
+                "split": ("train", "train", "validation", "test")[index // 2 % 4],
+                "propaganda": None if index % 5 == 0 else int(propaganda),
+                "violence_glorification": None if index % 5 == 1 else int(violence),
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tmp_path_factory: pytest.TempPathFactory, compose_stage: Callable[..., Any]) -> Path:
+    """A folder with data/mine, one finished run runs/tiny/latest and its release releases/tiny."""
+    folder = tmp_path_factory.mktemp("workspace")
+    prepare_rows(folder, tiny_rows())
+    config = compose_stage("train", "encoder=tiny", "name=tiny", "trainer.epochs=6", "trainer.learning_rate=5e-3", "trainer.bf16=false")
+    settings: TrainSettings = to_settings(config, TrainSettings)
+    settings.trainer.sampling.tokens_per_batch = 512
+    settings.mixture = MixtureSettings(name="mine", sources={"posts": jsonl_source()})
+    settings.data_dir, settings.runs_dir = str(folder / "data"), str(folder / "runs")
+    train(settings)
+    export_release(ExportSettings(run=str(folder / "runs" / "tiny" / "latest"), release="tiny", releases_dir=str(folder / "releases")))
+    return folder

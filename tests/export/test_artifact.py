@@ -1,0 +1,109 @@
+"""The artifact: what the checkpoint says, in a folder that needs nothing from this repository and shows tampering."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from data_prep.command import UserError
+from data_prep.files import read_json
+from export.bundle import open_artifact, stamp_tiers
+from export.parity import Parity, check_parity, measure_parity
+from export.settings import release_folder
+from train.run import load_run
+
+
+@pytest.fixture
+def artifact(tiny_workspace: Path, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_workspace / "releases" / "tiny" / "artifact", tmp_path / "artifact")
+    return tmp_path / "artifact"
+
+
+def test_axes_and_names_are_as_the_contract_says(artifact: Path) -> None:
+    graph = onnx.load(artifact / "model.onnx").graph
+    contract = read_json(artifact / "contract.json")
+    axes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert axes == {
+        "input_ids": ["batch", "sequence"],
+        "attention_mask": ["batch", "sequence"],
+        "logits": ["batch", 2],
+        "sentence_embedding": ["batch", contract["embedding_dimension"]],
+    }
+    assert onnx.load(artifact / "model.onnx").opset_import[0].version == contract["opset"]
+
+
+def test_parity_is_measured_and_enforced(tiny_workspace: Path, artifact: Path) -> None:
+    run = load_run(tiny_workspace / "runs" / "tiny" / "latest")
+    parity = measure_parity(run.model, run.policy, artifact / "model.onnx", 64)
+    assert parity.max_logit_difference < 1e-4
+    assert parity.decision_flips == 0
+    with pytest.raises(UserError, match=r"differs from the checkpoint by 3\.0e-02"):
+        check_parity(Parity(9, 0.03, 0.0, 0), 1e-4)
+    with pytest.raises(UserError, match="flips 1 decisions"):
+        check_parity(Parity(9, 0.0, 0.0, 1), 1e-4)
+    with pytest.raises(UserError):
+        check_parity(Parity(9, float("nan"), 0.0, 0), 1e-4)
+
+
+def test_another_model_does_not_pass_parity(tiny_workspace: Path, artifact: Path) -> None:
+    run = load_run(tiny_workspace / "runs" / "tiny" / "latest")
+    run.model.classifier.bias.data += 0.01
+    assert measure_parity(run.model, run.policy, artifact / "model.onnx", 64).max_logit_difference > 5e-3
+
+
+def test_the_client_runs_alone_and_repeats_the_golden_vectors(artifact: Path, tmp_path: Path) -> None:
+    golden = [json.loads(line) for line in (artifact / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    posts = "".join(json.dumps({"text": line["text"], "language": line["language"]}) + "\n" for line in golden)
+    # -I: no PYTHONPATH and no working directory on the path, so nothing of this repository can be imported
+    done = subprocess.run(
+        [sys.executable, "-I", str(artifact / "predict.py")], input=posts, capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(golden)
+    for answer, line in zip(answers, golden, strict=True):
+        for head, said in answer.items():
+            assert abs(said["probability"] - line["probabilities"][head]) < 1e-4
+            assert said["decision"] == "review", "no language has been evaluated yet"
+    assert golden[-2]["ids"] == [0, 2]
+    assert len(golden[-1]["ids"]) == 64
+    assert not any({0, 1, 2} & set(line["ids"][1:-1]) for line in golden)
+
+
+def test_decisions_follow_tier_threshold_and_band(artifact: Path) -> None:
+    stamp_tiers(artifact, {"propaganda": {"en": "supported", "ur": "not_evaluated"}, "violence_glorification": {}})
+    classifier = open_artifact(artifact)
+    classifier.policy["heads"]["propaganda"].update(temperature=2.0, threshold=0.5, review_band=0.1, languages={"en": {"threshold": 0.7}})
+    decisions = [
+        classifier.decide("propaganda", language, logit)[1]
+        for language, logit in (("en", 4.0), ("en", 2.0), ("en", 0.5), ("ur", 9.0), ("xx", 9.0))
+    ]
+    assert decisions == ["flag", "review", "pass", "review", "review"]
+    assert np.isclose(classifier.decide("propaganda", "en", 4.0)[0], 1 / (1 + np.exp(-2)))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "policy.json", "tokenizer.json", "predict.py"])
+def test_one_changed_byte_is_noticed(artifact: Path, name: str) -> None:
+    content = bytearray((artifact / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (artifact / name).write_bytes(bytes(content))
+    with pytest.raises(UserError, match="changed since export"):
+        open_artifact(artifact)
+
+
+def test_stamped_tiers_keep_the_checksums_valid(artifact: Path) -> None:
+    stamp_tiers(artifact, {"propaganda": {"en": "provisional"}, "violence_glorification": {}})
+    assert open_artifact(artifact).policy["tiers"]["propaganda"] == {"en": "provisional"}
+
+
+@pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "x" * 65])
+def test_release_names_stay_inside_the_folder(name: str) -> None:
+    with pytest.raises(UserError, match="not a usable name"):
+        release_folder("releases", name)

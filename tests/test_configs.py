@@ -1,0 +1,58 @@
+"""Every config composes, opens with what it is for, and stays short."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.settings import DataPrepSettings, to_settings
+from evaluate.settings import EvaluateSettings
+from tests.conftest import ROOT
+from train.settings import TrainSettings
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_every_file_is_short_and_says_what_it_is_for(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @package")]
+    assert comments, "the file opens with a line saying what it is for"
+    assert len(lines) < 40
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_composes_with_every_option(experiment: str, compose_stage: Callable[..., Any]) -> None:
+    for group in ("encoder", "mixture", "trainer", "head"):
+        for option in options(group):
+            name = "head@heads" if group == "head" else group
+            settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", f"{name}={option}"), TrainSettings)
+            assert settings.name == experiment
+            assert settings.mixture.sources
+
+
+@pytest.mark.parametrize("gate", options("gate"))
+def test_every_gate_composes(gate: str, compose_stage: Callable[..., Any]) -> None:
+    settings: EvaluateSettings = to_settings(compose_stage("evaluate", "release=x", f"gate={gate}"), EvaluateSettings)
+    assert settings.gate.name == gate
+
+
+@pytest.mark.parametrize("source", options("source"))
+def test_every_source_is_named_as_its_file(source: str, compose_stage: Callable[..., Any]) -> None:
+    settings: DataPrepSettings = to_settings(compose_stage("data_prep", f"+source@mixture.sources.tried={source}"), DataPrepSettings)
+    made = settings.mixture.sources["tried"]
+    assert made.name == source
+    assert made.labels
+    assert made.sense.keys() == made.labels.keys()
+    assert made.labels.keys() <= settings.heads.keys()
+
+
+def test_xlmr_base_trains_on_research_by_default_and_a_mixture_overrides(compose_stage: Callable[..., Any]) -> None:
+    assert compose_stage("train", "experiment=xlmr_base").mixture.name == "research"
+    assert compose_stage("train", "experiment=xlmr_base").encoder.path == "FacebookAI/xlm-roberta-base"
+    assert compose_stage("train", "experiment=xlmr_base", "mixture=sample").mixture.name == "sample"

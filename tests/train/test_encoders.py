@@ -1,0 +1,88 @@
+"""Where encoders come from: the pinned package, a local folder, and a clear word when the hub is out of reach."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import XLMRobertaConfig, XLMRobertaModel
+
+from data_prep.command import UserError
+from train.encoder import load_encoder
+from train.model import build_classifier
+from train.packaged_encoder import packaged_file, read_packaged
+from train.settings import EncoderSettings
+
+
+@pytest.mark.skipif(packaged_file() is None, reason="the encoder's package has no build for this platform")
+def test_the_packaged_encoder_understands_across_languages() -> None:
+    path = packaged_file()
+    assert path is not None
+    packaged = read_packaged(path)
+    assert (packaged.config.vocab_size, len(packaged.pieces)) == (250_037, 250_002)
+    expected = dict(XLMRobertaModel(packaged.config, add_pooling_layer=False).named_parameters())
+    assert {name: tensor.shape for name, tensor in packaged.tensors.items()} == {name: tensor.shape for name, tensor in expected.items()}
+
+    encoder = load_encoder(EncoderSettings(name="packaged_e5", kind="packaged"))
+    model = build_classifier(encoder, ["a"], "mean", 0.1).eval()
+    texts = [
+        "query: The weather is nice today.",
+        "query: آج موسم اچھا ہے۔",
+        "query: Сегодня хорошая погода.",
+        "query: The bank raised its interest rates.",
+    ]
+    with torch.inference_mode():
+        vectors = [
+            model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long)).sentence_embedding[0]
+            for ids in (encoder.tokenizer.encode(text).ids for text in texts)
+        ]
+    same = min(float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2]))
+    other = max(float(vectors[index] @ vectors[3]) for index in range(3))
+    assert same > other + 0.05
+
+
+def test_a_changed_package_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "e5-small-q4.bin").write_bytes(b"E5S1 not the pinned file")
+    with pytest.raises(UserError, match="not the pinned encoder file"):
+        read_packaged(tmp_path / "e5-small-q4.bin")
+
+
+def test_a_local_folder_in_hub_format_loads(tmp_path: Path) -> None:
+    pieces = [
+        ["<s>", 0.0],
+        ["<pad>", 0.0],
+        ["</s>", 0.0],
+        ["<unk>", 0.0],
+        ["▁", -2.0],
+        *([letter, -5.0] for letter in "abcde"),
+        ["<mask>", 0.0],
+    ]
+    config = XLMRobertaConfig(
+        vocab_size=len(pieces),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=34,
+        type_vocab_size=1,
+    )
+    XLMRobertaModel(config).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": pieces}}), encoding="utf-8")
+    encoder = load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=str(tmp_path)))
+    assert encoder.tokenizer.encode("a b").tokens == ["<s>", "▁", "a", "▁", "b", "</s>"]
+    random = load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=str(tmp_path), pretrained=False))
+    weights = [loaded.model.embeddings.word_embeddings.weight for loaded in (encoder, random)]
+    assert weights[0].shape == weights[1].shape
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize("path", ["FacebookAI/xlm-roberta-base", "no/such-folder"])
+def test_an_unreachable_hub_is_one_message_with_the_ways_out(path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setitem(os.environ, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=path))
+    for part in (path, "hf download", "encoder.path=", "experiment=quickstart"):
+        assert part in str(caught.value)

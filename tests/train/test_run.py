@@ -1,0 +1,63 @@
+"""The run folder: everything export needs, complete or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.command import UserError
+from data_prep.files import read_json
+from data_prep.table import load_examples
+from train.run import load_run, point_latest
+from train.stage import select_split
+from train.tokenised import TokenisedRows
+from train.trainer import predict_logits
+
+
+def test_a_run_says_how_it_came_about(tiny_workspace: Path) -> None:
+    folder = tiny_workspace / "runs" / "tiny" / "latest"
+    assert {path.name for path in folder.iterdir()} == {"model", "tokenizer.json", "policy.json", "metrics.jsonl", "run.json"}
+    record = read_json(folder / "run.json")
+    assert record["data_manifest"] == read_json(tiny_workspace / "data" / "mine" / "manifest.json")
+    assert record["settings"]["trainer"]["epochs"] == 6
+    assert record["figures"]["train_rows"] > 0
+    assert {"torch", "transformers"} <= record["versions"].keys()
+    assert [path.name for path in (folder / "model").glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_the_tiny_model_learns_and_batching_changes_nothing(tiny_workspace: Path) -> None:
+    run = load_run(tiny_workspace / "runs" / "tiny" / "latest")
+    table = select_split(load_examples(tiny_workspace / "data" / "mine"), "train", run.model.config.heads)
+    rows = TokenisedRows(table, run.tokenizer, run.model.config.heads)
+    logits, embeddings = predict_logits(run.model, rows)
+    one_by_one, _ = predict_logits(run.model, rows, tokens_per_batch=1)
+    np.testing.assert_allclose(logits, one_by_one, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    judged = rows.labels >= 0
+    correct = ((logits > 0) == (rows.labels == 1))[judged].mean()
+    assert correct > 0.8
+
+
+def test_padding_only_rows_give_finite_output(tiny_workspace: Path) -> None:
+    model = load_run(tiny_workspace / "runs" / "tiny" / "latest").model
+    with torch.inference_mode():
+        output = model(torch.ones(2, 8, dtype=torch.long), torch.zeros(2, 8, dtype=torch.long))
+    assert torch.isfinite(output.logits).all()
+    assert torch.isfinite(output.sentence_embedding).all()
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run at"):
+        load_run(tmp_path / "none")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError, match="did not finish"):
+        load_run(tmp_path / "run")
+
+
+def test_latest_moves_to_the_newest_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        point_latest(tmp_path / name)
+    assert (tmp_path / "latest").resolve() == tmp_path / "b"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "latest"]
