@@ -1,6 +1,7 @@
 """What several test files share: composed settings, a tiny mixture, one tiny run and one tiny release per worker."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from data_prep.pipeline import prepare
@@ -28,6 +30,7 @@ HEADS = {name: HeadSettings(f"is it {name}?") for name in ("propaganda", "violen
 
 @pytest.fixture(scope="session", autouse=True)
 def _schemas() -> None:
+    torch.set_num_threads(1)  # the suite runs one process per core
     for register in (register_data_prep, register_train, register_export, register_evaluate):
         register()
 
@@ -45,9 +48,7 @@ def compose_stage(_schemas: None) -> Callable[..., Any]:
 
 def run_stage_process(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `python -m ...` as a user would, from the repository or from `cwd`, and capture what it prints."""
-    import os
-
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **environment}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=cwd or ROOT, env=env, capture_output=True, text=True, check=False, timeout=280
     )
@@ -112,9 +113,9 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory, compose_stage: Call
     """A folder with data/mine, one finished run runs/tiny/latest and its release releases/tiny."""
     folder = tmp_path_factory.mktemp("workspace")
     prepare_rows(folder, tiny_rows())
-    config = compose_stage("train", "encoder=tiny", "name=tiny", "trainer.epochs=6", "trainer.learning_rate=5e-3", "trainer.bf16=false")
+    config = compose_stage("train", "encoder=tiny", "name=tiny", "trainer.epochs=8", "trainer.learning_rate=1e-2", "trainer.bf16=false")
     settings: TrainSettings = to_settings(config, TrainSettings)
-    settings.trainer.sampling.tokens_per_batch = 512
+    settings.trainer.sampling.tokens_per_batch = 256
     settings.mixture = MixtureSettings(name="mine", sources={"posts": jsonl_source()})
     settings.data_dir, settings.runs_dir = str(folder / "data"), str(folder / "runs")
     train(settings)

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
 from train.loss import MASKED, compute_loss
 from train.model import MultiHeadClassifier
+from train.progress import LanguageProgress
 from train.sampling import LengthBucketedBatches, batch_by_tokens
 from train.settings import TrainerSettings
 from train.tokenised import Item, TokenisedRows, collate
@@ -55,7 +56,6 @@ def build_trainer(
     validation_languages: list[str],
     settings: TrainerSettings,
     folder: Path,
-    callbacks: list[TrainerCallback] | None = None,
 ) -> BucketedTrainer:
     """A trainer that evaluates per language, keeps the best checkpoint by `settings.best_metric` and loads it at the end."""
     sampler = LengthBucketedBatches(
@@ -97,7 +97,7 @@ def build_trainer(
         label_names=["labels"],
     )
     heads = list(model.config.heads)
-    return BucketedTrainer(
+    trainer = BucketedTrainer(
         model=model,
         args=arguments,
         train_dataset=train_rows,
@@ -105,9 +105,12 @@ def build_trainer(
         data_collator=collate,
         compute_loss_func=compute_loss,
         compute_metrics=make_compute_metrics(validation_languages, heads),
-        callbacks=callbacks,
         sampler=sampler,
     )
+    for printing in (ProgressCallback, PrinterCallback):  # theirs print every figure of every language
+        trainer.remove_callback(printing)
+    trainer.add_callback(LanguageProgress(settings.best_metric))
+    return trainer
 
 
 @torch.inference_mode()

@@ -41,7 +41,8 @@ def raw(tmp_path: Path) -> Path:
     )
     lines(
         root / "edos_en" / "edos_labelled_aggregated.csv",
-        "rewire_id,text,label_sexist,label_category,label_vector,split\n1,a,sexist,x,1.1 threats of harm,train\n2,b,sexist,x,3.2 other,dev\n3,c,not sexist,none,none,test\n",
+        "rewire_id,text,label_sexist,label_category,label_vector,split\n"
+        "1,a,sexist,x,1.1 threats of harm,train\n2,b,sexist,x,3.2 other,dev\n3,c,not sexist,none,none,test\n",
     )
     header = "Tweet,HS,Abusive,HS_Individual,HS_Group,HS_Religion,HS_Race,HS_Physical,HS_Gender,HS_Other,HS_Weak,HS_Moderate,HS_Strong"
     body = "\n".join(

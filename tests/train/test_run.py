@@ -20,7 +20,7 @@ def test_a_run_says_how_it_came_about(tiny_workspace: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"model", "tokenizer.json", "policy.json", "metrics.jsonl", "run.json"}
     record = read_json(folder / "run.json")
     assert record["data_manifest"] == read_json(tiny_workspace / "data" / "mine" / "manifest.json")
-    assert record["settings"]["trainer"]["epochs"] == 6
+    assert record["settings"]["trainer"]["epochs"] == 8
     assert record["figures"]["train_rows"] > 0
     assert {"torch", "transformers"} <= record["versions"].keys()
     assert [path.name for path in (folder / "model").glob("*.safetensors")] == ["model.safetensors"]
@@ -36,7 +36,7 @@ def test_the_tiny_model_learns_and_batching_changes_nothing(tiny_workspace: Path
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
     judged = rows.labels >= 0
     correct = ((logits > 0) == (rows.labels == 1))[judged].mean()
-    assert correct > 0.8
+    assert correct > 0.9
 
 
 def test_padding_only_rows_give_finite_output(tiny_workspace: Path) -> None:

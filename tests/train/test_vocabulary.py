@@ -8,7 +8,7 @@ from train.encoder import Encoder, fold_vocabulary, load_encoder, trim_vocabular
 from train.settings import EncoderSettings
 
 WORDS = ["▁هذا", "▁هٰذا", "▁كتاب", "▁کتاب", "▁في", "▁tea", "▁bread", "▁rare", "▁＜pad＞"]
-CHARACTERS = list("abcdefghijklmnopqrstuvwxyzہذاکتبفیو") + ["字"]
+CHARACTERS = list("abcdefghijklmnopqrstuvwxyzہذاکتبفیو字")
 
 
 def toy_encoder() -> Encoder:
