@@ -45,15 +45,19 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None) -> ClassifierOutput:
         """Classify token ids (batch, sequence); `labels` are the loss function's business, not the model's."""
-        hidden = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        # Pooling and heads run in float32 also under bfloat16 autocast: sentence vectors of one encoder lie close
+        # together, and 8 bits of mantissa blur what tells them apart.
+        hidden = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
         if self.config.pooling == "first":
             pooled = hidden[:, 0]
         else:
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
             # a row of padding only has no token to average: its sum is 0, and so is its mean
             pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        # the linear layer written out, because autocast would cast a matrix product
+        logits = (self.dropout(pooled).unsqueeze(1) * self.classifier.weight).sum(dim=-1) + self.classifier.bias
         return ClassifierOutput(
-            logits=self.classifier(self.dropout(pooled)),
+            logits=logits,
             sentence_embedding=nn.functional.normalize(pooled, dim=-1),
         )
 
@@ -62,10 +66,11 @@ def build_classifier(encoder: Encoder, heads: list[str], pooling: str, dropout: 
     """A classifier with the encoder's weights and freshly initialised heads."""
     values = encoder.model.config.to_dict()
     values.pop("model_type", None)
-    # Dropout inside the encoder costs a sixth of a CPU step and gains nothing in the few epochs of fine-tuning.
+    # Dropout before the heads only: inside the encoder it costs a step's sixth on a processor and, at the start of
+    # fine-tuning, helps small encoders collapse to one vector for all texts.
     values.update(heads=heads, pooling=pooling, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, head_dropout=dropout)
     values.pop("architectures", None)
-    # On processors the fused kernel's backward pass is slower than plain matrix products (benchmarks/train_speed.py).
+    # On processors the fused kernel's backward pass is slower than plain matrix products (benchmarks/train_step.py).
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     model = MultiHeadClassifier._from_config(ClassifierConfig(**values), attn_implementation=attention)
     model.roberta.load_state_dict(encoder.model.state_dict())

@@ -36,7 +36,8 @@ class TrainerSettings:
     """Optimisation and bookkeeping; everything else is transformers.Trainer's default."""
 
     epochs: float = 3
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
+    head_learning_rate: float = 5e-3  # the heads start from random weights, the encoder does not
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     dropout: float = 0.1
