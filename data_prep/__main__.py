@@ -22,11 +22,9 @@ def main(config: DictConfig) -> None:
             f"+{source['leaking']:>8} +{source['rejected']:>9}"
         )
     print(f"\n{manifest['rows']:,} rows -> {folder}  (read {folder / 'datasheet.md'})")
-    experiment = "quickstart" if settings.mixture.name == "sample" else "research_offline"
-    print(
-        f"next: python -m train experiment={experiment}"
-        + ("" if settings.mixture.name in ("sample", "research") else f" mixture={settings.mixture.name}")
-    )
+    name = settings.mixture.name
+    experiments = {"sample": "experiment=quickstart", "research": "experiment=research_offline"}
+    print(f"next: python -m train {experiments.get(name, f'mixture={name} name={name}')}")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def to_example(row: Row, source: SourceSettings, heads: Sequence[str]) -> Exampl
     if all(label is None for label in labels.values()):
         raise Rejection("no head has a judgement (masked by the label mapping)")
     language = _value(row, source.language) or "und"
-    split = _value(row, source.split)
+    split = "test" if source.evaluation_only else _value(row, source.split)
     if split is not None and split not in SPLITS:
         raise Rejection(f"unknown split {split!r}")
     hard_negative = _value(row, source.hard_negative)

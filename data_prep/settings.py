@@ -51,7 +51,7 @@ class SourceSettings:
     non_commercial: bool = False
     cite: str = ""
     embedded: bool = False  # its files are part of this repository
-    evaluation_only: bool = False
+    evaluation_only: bool = False  # every row is a test row
     files: str = MISSING  # path pattern below data_root; what {name} matches becomes the column `name`
     reader: ReaderSettings = field(default_factory=ReaderSettings)
     join: list[JoinSettings] = field(default_factory=list)

@@ -3,6 +3,7 @@
 Missing evidence never passes: a cell without enough test rows is `not_evaluated`, and its posts go to review.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evaluate.metrics import HeadFigures
@@ -46,18 +47,20 @@ def assign_tier(figures: HeadFigures, gate: GateSettings) -> Verdict:
     return Verdict(NOT_EVALUATED, not evidence, reason)
 
 
-def judge(verdicts: dict[tuple[str, str], Verdict]) -> Gate:
+def judge(verdicts: dict[tuple[str, str], Verdict], heads: Sequence[str]) -> Gate:
     """The release passes if some language reaches a tier in every head and none with enough evidence fails its bound.
 
     Parameters
     ----------
     verdicts
         By (head, language).
+    heads
+        All heads of the classifier; one without any test row fails, because missing evidence never passes.
     """
     reasons = [
         f"{head}, {language}: {verdict.reason}" for (head, language), verdict in verdicts.items() if not verdict.passed
     ]  # fmt: skip
-    for head in sorted({head for head, _ in verdicts}):
+    for head in heads:
         if all(verdict.tier == NOT_EVALUATED for (of, _), verdict in verdicts.items() if of == head):
             reasons.append(f"{head}: no language has enough evidence")
     return Gate(not reasons, reasons)

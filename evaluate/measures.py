@@ -90,7 +90,7 @@ def measure(scored: Scored, settings: EvaluateSettings) -> Measures:
             for language in sorted(set(languages[judged & (sources == source)].tolist())):
                 rows = judged & (sources == source) & (languages == language)
                 source_cells.append(SourceCell(head, source, language, str(sense_of[rows][0]), _figures(scored, column, rows)))
-    gate = judge({(cell.head, cell.language): cell.verdict for cell in cells})
+    gate = judge({(cell.head, cell.language): cell.verdict for cell in cells}, scored.heads)
     tiers = {head: {cell.language: cell.verdict.tier for cell in cells if cell.head == head} for head in scored.heads}
     return Measures(cells, source_cells, gate, tiers)
 

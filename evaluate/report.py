@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import jinja2
 import numpy as np
 
 from data_prep.files import publish_folder, write_json, write_text
+from data_prep.inspect import mask_text
 from evaluate.languages import language_name
 from evaluate.measures import Cell, Measures
 from evaluate.metrics import Rate
@@ -130,15 +130,6 @@ def worst_errors(scored: Scored, settings: EvaluateSettings) -> list[dict[str, A
                 }
             )
     return examples
-
-
-def mask_text(text: str) -> str:
-    """A post with every letter and digit after a word's first replaced: its shape and direction remain, its content does not.
-
-    >>> mask_text("Down with them 24")
-    'D••• w••• t••• 2•'
-    """
-    return re.sub(r"(?<=\w)\w", "•", text)
 
 
 def percent(value: float | None) -> str:

@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     latest = folder.parent / "latest"
     print(f"\ntrained {figures['steps']} steps in {figures['training_seconds']:.0f} s, {figures['rows_per_second']:.1f} rows/s")
     print(f"best validation {settings.trainer.best_metric} {figures['best_metric']:.3f} -> {folder}")
-    print(f"next: python -m export run={latest} release=demo")
+    print(f"next: python -m export run={latest} release={settings.name}")
 
 
 if __name__ == "__main__":

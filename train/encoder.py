@@ -10,7 +10,6 @@ from huggingface_hub import hf_hub_download
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
-from transformers.utils import logging
 
 from data_prep.command import UserError
 from data_prep.normaliser import build_normaliser, normalise
@@ -95,7 +94,6 @@ def _random_encoder(settings: EncoderSettings) -> Encoder:
 
 def _hub_encoder(settings: EncoderSettings) -> Encoder:
     name = settings.path or ""
-    logging.set_verbosity_error()  # the pooler and language-model weights that we leave out are not news
     try:
         local = Path(name)
         tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json"))

@@ -6,9 +6,13 @@ from typing import ClassVar, cast
 import torch
 from torch import nn
 from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaPreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from train.encoder import Encoder
+
+# weights that are left out and bars for loading a file are not news to a user
+logging.set_verbosity_error()
+logging.disable_progress_bar()
 
 
 class ClassifierConfig(XLMRobertaConfig):

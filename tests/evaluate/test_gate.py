@@ -52,14 +52,20 @@ def test_reasons_say_what_is_missing(gate: GateSettings) -> None:
 
 
 def test_a_release_without_any_evidence_fails(gate: GateSettings) -> None:
-    made = judge({("a", "ur"): assign_tier(cell(10, 10, 0), gate)})
+    made = judge({("a", "ur"): assign_tier(cell(10, 10, 0), gate)}, ["a"])
     assert not made.passed
     assert made.reasons == ["a: no language has enough evidence"]
 
 
 def test_one_harsh_language_fails_the_release(gate: GateSettings) -> None:
     verdicts = {("a", "en"): assign_tier(cell(1000, 300, 0), gate), ("a", "ur"): assign_tier(cell(1000, 300, 100), gate)}
-    assert not judge(verdicts).passed
+    assert not judge(verdicts, ["a"]).passed
     del verdicts["a", "ur"]
     verdicts["a", "ps"] = assign_tier(cell(3, 3, 3), gate)
-    assert judge(verdicts).passed, "a language that abstains harms nobody"
+    assert judge(verdicts, ["a"]).passed, "a language that abstains harms nobody"
+
+
+def test_a_head_without_test_rows_fails(gate: GateSettings) -> None:
+    verdicts = {("a", "en"): assign_tier(cell(1000, 300, 0), gate)}
+    assert judge(verdicts, ["a"]).passed
+    assert judge(verdicts, ["a", "b"]).reasons == ["b: no language has enough evidence"]

@@ -14,7 +14,7 @@ from data_prep.command import UserError
 from data_prep.settings import to_settings
 from evaluate.measures import measure
 from evaluate.predictions import Scored, score
-from evaluate.report import mask_text, write_report
+from evaluate.report import write_report
 from evaluate.settings import EvaluateSettings
 from tests.conftest import prepare_rows, tiny_rows
 
@@ -89,11 +89,6 @@ def test_hostile_text_stays_text(settings: EvaluateSettings, scored: Scored, tmp
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert '<p dir="auto"' in html, "the direction of a text cannot leak into the page"
-
-
-def test_mask_keeps_shape_only() -> None:
-    assert mask_text("Zarnak @x 123") == "Z••••• @x 1••"
-    assert mask_text("یہ جنگ") == "ی• ج••"
 
 
 def test_a_table_prepared_anew_is_refused(settings: EvaluateSettings, tmp_path: Path) -> None:

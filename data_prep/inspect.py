@@ -1,0 +1,436 @@
+"""`python -m data_prep.inspect posts.csv`: what a file of labelled posts holds, and a source config to begin with.
+
+It prints no post: examples are masked, and only languages and the values of label columns are shown as they are.
+Everything it says about columns is a guess for a person to check.
+"""
+
+import argparse
+import codecs
+import csv
+import itertools
+import json
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from data_prep.command import UserError, run_stage
+from data_prep.files import write_text
+from data_prep.mapping import cell_text
+from data_prep.normaliser import normalise
+from data_prep.readers import Malformed, read_rows
+from data_prep.script import dominant_script
+from data_prep.settings import ReaderSettings
+
+Columns = dict[str, list[str]]
+
+FORMATS = {
+    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet", ".xlsx": "xlsx",
+}  # fmt: skip
+JUDGEMENTS = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation", "test": "test",
+}  # fmt: skip
+TEXT_NAMES = {"text", "texts", "post", "posts", "tweet", "tweets", "content", "comment", "message", "body", "sentence", "paragraph"}
+LANGUAGE_NAMES = {"lang", "language", "lang_code", "language_code", "locale"}
+PROPAGANDA_WORDS = ("propaganda", "persua", "manipul")
+LABEL_WORDS = (*PROPAGANDA_WORDS, "violen", "glorif", "label", "class")
+# Of three-letter words only these: most three-letter label values ("not", "pos", "neg") are some language's code too.
+LANGUAGE_CODE = re.compile(r"([a-z]{2}|bal|bcc|bgn|brh|ckb|kmr|pes|pnb|prs|skr|und)([-_][a-z]{4})?([-_][a-z]{2})?", re.IGNORECASE)
+MOST_LABELS = 20
+LONGEST_LABEL = 60  # characters: anything longer may be a post, and is not shown
+LONGEST_COLUMN_NAME = 60
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Which column is what."""
+
+    text: str
+    language: str | None
+    split: str | None
+    labels: list[str]  # the likeliest first
+    ids: list[str]
+
+    def role(self, column: str) -> str:
+        """What a column is taken for; empty for one that is not used."""
+        if column in self.labels:
+            return "label"
+        if column in self.ids:
+            return "id"
+        return {self.text: "text", self.language: "language", self.split: "split"}.get(column, "")
+
+
+def main() -> None:
+    """Describe a file, propose its configs and, when asked to, write them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.inspect",
+        description="Describe a file of labelled posts without printing any, and propose its configs/source/<name>.yaml.",
+        epilog="examples:\n"
+        "  python -m data_prep.inspect posts.csv\n"
+        "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, help=f"the labelled posts, as {', '.join(FORMATS)}")
+    parser.add_argument("--write", action="store_true", help="save configs/source/<name>.yaml and configs/mixture/<name>.yaml")
+    parser.add_argument("--name", help="the source's and the mixture's name (default: from the file's name)")
+    arguments = parser.parse_args()
+
+    path: Path = arguments.file
+    name = arguments.name or _name_of(path)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise UserError(f"--name {name} is not usable: begin with a letter and use ASCII letters, digits and underscores")
+    reader = guess_reader(path)
+    columns, malformed = read_columns(path, reader)
+    guess = guess_columns(columns)
+    source = source_config(path, name, reader, columns, guess)
+    print(f"{path}: {len(columns[guess.text]):,} rows, read as {_reader_config(reader)}\n")
+    print(describe(columns, malformed, guess))
+    print(f"\n--- configs/source/{name}.yaml: the guesses to check and the comments to answer ---\n\n{source}")
+    if arguments.write:
+        print(f"wrote {' and '.join(map(str, write_configs(name, source, mixture_config(path, name))))}")
+    else:
+        again = [str(path), "--write"] + (["--name", name] if arguments.name else [])
+        print(f"next: python -m data_prep.inspect {shlex.join(again)}")
+    prepare = f"python -m data_prep mixture={name} {_override('data_root', path.parent.as_posix())}"
+    print(f"{'next' if arguments.write else 'then'}: {prepare}")
+
+
+def _name_of(path: Path) -> str:
+    name = re.sub(r"\W+", "_", path.stem.lower(), flags=re.ASCII).strip("_")
+    return name if name[:1].isalpha() else f"posts_{name}".rstrip("_")
+
+
+def _override(key: str, value: str) -> str:
+    """A Hydra override as it is typed in a shell: Hydra wants quotes of its own around unusual characters."""
+    return f"{key}={value}" if re.fullmatch(r"[A-Za-z0-9_./-]+", value) else shlex.quote(f'{key}="{value}"')
+
+
+def guess_reader(path: Path) -> ReaderSettings:
+    """The format by the file's extension; of a text file the encoding, and of a CSV the delimiter, by its content.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or a source config could not name it.
+    """
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise UserError(f"there is no file {path} that can be read: give the path of one that holds labelled posts")
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path} has none of the extensions {', '.join(FORMATS)}: convert it, or rename it to what it is")
+    if set("{}[]*?") & set(path.name):
+        raise UserError(f"{path} has a character in its name that stands for others in a config's `files`: rename it without {{}}[]*?")
+    format_ = FORMATS[path.suffix.lower()]
+    if format_ in ("parquet", "xlsx"):
+        return ReaderSettings(format_)
+    encoding = _guess_encoding(path)
+    return ReaderSettings(format_, encoding, _guess_delimiter(path, encoding)) if format_ == "csv" else ReaderSettings(format_, encoding)
+
+
+def _guess_encoding(path: Path) -> str:
+    """UTF-8 unless most lines that are not ASCII are not UTF-8: a few broken rows must not turn all others into noise."""
+    valid = invalid = 0
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        file.seek(0)
+        for line in file:
+            if not line.isascii():
+                try:
+                    line.decode("utf-8")
+                    valid += 1
+                except UnicodeDecodeError:
+                    invalid += 1
+    return "latin-1" if invalid > valid else "utf-8-sig"
+
+
+def _guess_delimiter(path: Path, encoding: str) -> str:
+    """The delimiter that splits the header, and gives most of the first rows as many fields as it."""
+    csv.field_size_limit(2**31 - 1)  # a wrong delimiter can make one field of many lines
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+        sample = list(itertools.islice(file, 500))
+
+    def fit(delimiter: str) -> tuple[bool, float, int]:
+        rows = [len(cells) for cells in csv.reader(sample, delimiter=delimiter) if cells]
+        return (rows[0] > 1, rows.count(rows[0]) / len(rows), rows[0]) if rows else (False, 0.0, 0)
+
+    return max(",;\t|", key=fit)
+
+
+def read_columns(path: Path, reader: ReaderSettings) -> tuple[Columns, list[str]]:
+    """The cells of every column, as label maps would see them, and why rows could not be read.
+
+    Raises
+    ------
+    UserError
+        If no row can be read, or what should be column names looks like data (and must not be printed).
+    """
+    rows = list(read_rows(path.parent, path.name, reader))
+    malformed = [row.reason for row in rows if isinstance(row, Malformed)]
+    whole = [row for row in rows if not isinstance(row, Malformed)]
+    if not whole:
+        raise UserError(f"{path} holds no row that can be read ({len(malformed)} malformed): check that it has a header and rows")
+    names = dict.fromkeys(name for row in whole for name in row)
+    if any(len(name) > LONGEST_COLUMN_NAME or name.strip("+-.").isdecimal() for name in names):
+        raise UserError(
+            f"{path} has a column name that is a number or longer than {LONGEST_COLUMN_NAME} characters: "
+            "begin the file with a line of short column names, such as id, text, language, label"
+        )
+    return {name: [cell_text(row.get(name)) for row in whole] for name in names}, malformed
+
+
+def guess_columns(columns: Columns) -> Guess:
+    """What each column is for, from its name and its values.
+
+    Raises
+    ------
+    UserError
+        If no column looks like text.
+    """
+    values = {name: Counter(filter(None, cells)) for name, cells in columns.items()}
+    language = next((name for name, counts in values.items() if name.casefold() in LANGUAGE_NAMES and _are_showable(counts)), None)
+    language = language or next(
+        (name for name, counts in values.items() if _are_languages(counts) and not _contains(name, LABEL_WORDS)), None
+    )
+    split = next((name for name, counts in values.items() if counts and _folded(counts) <= SPLIT_NAMES.keys()), None)
+    others = {name: counts for name, counts in values.items() if name not in (language, split)}
+    labels = [name for name, counts in others.items() if name.casefold() not in TEXT_NAMES and _are_labels(counts)]
+    labels.sort(key=lambda name: (not _contains(name, LABEL_WORDS), not _folded(values[name]) <= JUDGEMENTS.keys()))
+
+    texts = [name for name, counts in others.items() if name not in labels and _share(counts, r"[^\W\d_]") > 0.5]
+    if not texts:
+        raise UserError(f"no column looks like text among {', '.join(map(_printable, columns))}: name the column of posts `text`")
+    # A free text has several words, which tells it from URLs and keys; where two do, the column that says more is the posts.
+    text = max(texts, key=lambda name: (name.casefold() in TEXT_NAMES, _share(values[name], r"\s") > 0.5, sum(map(len, values[name]))))
+    ids = [
+        name
+        for name, counts in others.items()
+        if name not in (*labels, text) and len(counts) == len(columns[name]) > 1 and not _share(counts, r"\s")
+    ]
+    return Guess(text, language, split, labels, ids)
+
+
+def _are_showable(counts: Counter[str]) -> bool:
+    """Whether values are few, short and nobody's handle or link, so that printing them shows no post."""
+    return 0 < len(counts) <= 100 and all(len(value) <= LONGEST_LABEL and "@" not in value and "://" not in value for value in counts)
+
+
+def _are_languages(counts: Counter[str]) -> bool:
+    """Whether all values are codes spelled as codes usually are: `PK` is a country rather than a language, and `no` an answer."""
+    spelled = all(value == _language_code(value) for value in counts)
+    return _are_showable(counts) and spelled and not _folded(counts) <= JUDGEMENTS.keys()
+
+
+def _are_labels(counts: Counter[str]) -> bool:
+    repeated = 2 <= len(counts) <= MOST_LABELS and 2 * len(counts) <= counts.total()
+    return _are_showable(counts) and (repeated or _folded(counts) <= JUDGEMENTS.keys())
+
+
+def _folded(values: Iterable[str]) -> set[str]:
+    return {value.casefold() for value in values}
+
+
+def _contains(name: str, words: Sequence[str]) -> bool:
+    return any(word in name.casefold() for word in words)
+
+
+def _share(counts: Counter[str], pattern: str) -> float:
+    """The share of non-empty cells in which the pattern occurs."""
+    return sum(count for value, count in counts.items() if re.search(pattern, value)) / max(counts.total(), 1)
+
+
+def describe(columns: Columns, malformed: Sequence[str], guess: Guess) -> str:
+    """The columns, the values of labels and languages, and the texts, in numbers."""
+    width = max(8, *(len(_printable(name)) + 2 for name in columns))
+    lines = [f"{'column':<{width}}{'guess':<10}{'filled':>8}{'distinct':>10}  example (masked)"]
+    for name, cells in columns.items():
+        filled = [cell for cell in cells if cell]
+        example = mask_text(filled[0][:60]) if filled else ""
+        lines.append(f"{_printable(name):<{width}}{guess.role(name):<10}{len(filled):>8,}{len(set(filled)):>10,}  {example}")
+    for name in filter(None, (guess.language, guess.split, *guess.labels)):
+        lines += ["", f"values of {_printable(name)}"]
+        lines += [f"{count:>8,}  {_quoted(value)}" for value, count in Counter(columns[name]).most_common()]
+    lines += ["", f"texts of {_printable(guess.text)}"]
+    lines += _describe_texts(columns[guess.text], columns[guess.language] if guess.language else [""] * len(columns[guess.text]))
+    if malformed:
+        lines.append(f"  malformed rows    {len(malformed):,} (will be rejected), the first: {malformed[0]}")
+    return "\n".join(lines)
+
+
+def _describe_texts(texts: Sequence[str], languages: Sequence[str]) -> list[str]:
+    filled = [(language, text) for language, text in zip(languages, texts, strict=True) if text]
+    # readers keep bytes that are not of the encoding as surrogates
+    readable = [(language, text) for language, text in filled if not re.search("[\0\ud800-\udfff]", text)]
+    normalised = [(language, normalise(text)) for language, text in readable]
+    visible = [row for row in normalised if row[1]]
+    scripts = Counter(dominant_script(text) for _, text in readable)
+    lengths = np.percentile([len(text) for _, text in readable] or [0], [5, 50, 95, 99, 100], method="nearest")
+    named = zip(("5%", "median", "95%", "99%", "longest"), lengths, strict=True)
+    lines = [
+        "  scripts           " + ", ".join(f"{script} {100 * count / len(readable):.1f}%" for script, count in scripts.most_common()),
+        "  characters        " + ", ".join(f"{name} {length:,}" for name, length in named),
+        f"  exact duplicates  {len(visible) - len(set(visible)):,} (after normalisation, within a language)",
+        f"  empty             {len(texts) - len(filled) + len(normalised) - len(visible):,}",
+    ]
+    if len(readable) < len(filled):
+        lines.append(f"  undecodable       {len(filled) - len(readable):,} (will be rejected)")
+    return lines
+
+
+def mask_text(text: str) -> str:
+    """All but the first character of each word replaced: a text's shape and direction remain, its content does not.
+
+    By white space and not by letters, because vowel signs are no letters: else every consonant of Hindi would begin a word.
+
+    >>> mask_text("Down with हिन्दी 24")
+    'D••• w••• ह••••• 2•'
+    """
+    return " ".join((word[0] if word[0].isprintable() else "•") + "•" * (len(word) - 1) for word in text.split())
+
+
+def source_config(path: Path, name: str, reader: ReaderSettings, columns: Columns, guess: Guess) -> str:
+    """The text of configs/source/<name>.yaml: valid as it is, with a comment at each decision that is a person's."""
+    lines = [
+        f"# {_printable(path.name)}: say here in one line whose posts these are and what their labels mean.",
+        f"name: {name}",
+        f"title: {_scalar(path.name)}  # what the data set is called",
+        "origin: unknown  # where it comes from, with a version or date",
+        "licence: unknown  # its SPDX identifier, or the terms in a few words",
+        "non_commercial: false  # true if the terms forbid commercial use: the datasheet and the model card then say so",
+        f"files: {_scalar(path.name)}",
+        f"reader: {_reader_config(reader)}"
+        + ("  # a guess: windows-1256 is usual for Arabic script, windows-1251 for Cyrillic" if reader.encoding == "latin-1" else ""),
+        f"text: {_scalar(guess.text)}",
+        "# family: thread  # a column whose equal values must share a split: a thread, a page, an author",
+        *_language_config(columns, guess),
+    ]
+    if guess.split:
+        table = {value: SPLIT_NAMES.get(value.casefold()) for value in dict.fromkeys(columns[guess.split])}
+        cells = ", ".join(f"{_quoted(value)}: {split or 'null'}" for value, split in table.items())
+        lines.append(f"split: {{column: {_scalar(guess.split)}, map: {{{cells}}}}}")
+    lines += _label_config(columns, guess)
+    return "\n".join(lines) + "\n"
+
+
+def _reader_config(reader: ReaderSettings) -> str:
+    settings = [f"format: {reader.format}"]
+    if reader.encoding != ReaderSettings.encoding:
+        settings.append(f"encoding: {reader.encoding}")
+    if reader.delimiter != ReaderSettings.delimiter:
+        settings.append(f"delimiter: {_quoted(reader.delimiter)}")
+    return f"{{{', '.join(settings)}}}"
+
+
+def _language_config(columns: Columns, guess: Guess) -> list[str]:
+    if guess.language is None:
+        scripts = Counter(map(dominant_script, columns[guess.text]))
+        return [
+            f"language: {{value: und}}  # the BCP-47 code, such as ur or ur-Latn; most texts are in {scripts.most_common(1)[0][0]} script"
+        ]
+    counts = Counter(columns[guess.language])
+    codes = {value: _language_code(value) for value in counts}
+    if all(value in (spelled, "") for value, spelled in codes.items()):
+        return [f"language: {{column: {_scalar(guess.language)}}}"]
+    lines = ["language:", f"  column: {_scalar(guess.language)}", "  map:  # to BCP-47 codes, such as ur or ur-Latn; null is undetermined"]
+    for value, count in counts.most_common():
+        code = codes[value]
+        lines.append(f"    {_quoted(value)}: {code or 'null'}  # {count:,} rows" + ("" if code or not value else ": decide"))
+    return lines
+
+
+def _language_code(value: str) -> str | None:
+    """The BCP-47 code in its usual spelling, or None.
+
+    >>> _language_code("UR_latn"), _language_code("en-us"), _language_code("Urdu")
+    ('ur-Latn', 'en-US', None)
+    """
+    match = LANGUAGE_CODE.fullmatch(value)
+    if match is None:
+        return None
+    language, script, region = (part.strip("-_") for part in match.groups(default=""))
+    return "-".join(filter(None, (language.lower(), script.title(), region.upper())))
+
+
+def _label_config(columns: Columns, guess: Guess) -> list[str]:
+    chosen: dict[str, str] = {}
+    for name in guess.labels:
+        chosen.setdefault("propaganda" if _contains(name, PROPAGANDA_WORDS) else "violence_glorification", name)
+    if not chosen:
+        return [
+            "labels:  # no column looks like a label: name yours and its values",
+            '  violence_glorification: {label: {"1": 1, "0": 0}}  # or propaganda',
+            "sense: {violence_glorification: glorification}  # or incitement, threat; of propaganda: persuasion, violent_entity",
+        ]
+    lines = ["labels:  # head: column: value: 1, 0 or null (no judgement); docs/taxonomy.md says what the heads mean"]
+    for head, name in chosen.items():
+        other = "propaganda" if head == "violence_glorification" else "violence_glorification"
+        lines += [
+            f"  {head}:  # a guess: move it to {other} if that is the question this column answers",
+            f"    {_scalar(name)}:",
+        ]
+        for value, count in Counter(columns[name]).most_common():
+            label = JUDGEMENTS.get(value.casefold())
+            lines.append(
+                f"      {_quoted(value)}: {'null' if label is None else label}  # {count:,} rows"
+                + (": decide 1, 0 or null" if label is None and value else "")
+            )
+    senses = {"propaganda": "persuasion", "violence_glorification": "glorification"}
+    lines.append(
+        f"sense: {{{', '.join(f'{head}: {senses[head]}' for head in chosen)}}}"
+        "  # violence: glorification, incitement, threat; propaganda: persuasion, violent_entity"
+    )
+    if unused := [_printable(name) for name in guess.labels if name not in chosen.values()]:
+        lines.append(f"# unused, though their values are few: {', '.join(unused)}")
+    return lines
+
+
+def mixture_config(path: Path, name: str) -> str:
+    """The text of configs/mixture/<name>.yaml: the source alone, so that it can be tried by itself."""
+    return (
+        f"# {_printable(path.name)} by itself; a further line under defaults adds a further source of configs/source.\n"
+        f"defaults:\n  - /source@sources.{name}: {name}\nname: {name}\n"
+    )
+
+
+def write_configs(name: str, source: str, mixture: str) -> list[Path]:
+    """Save both files below the current folder's configs, or neither.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder, or one of the files exists.
+    """
+    texts = {Path("configs", "source", f"{name}.yaml"): source, Path("configs", "mixture", f"{name}.yaml"): mixture}
+    for path in texts:
+        if not path.parent.is_dir():
+            raise UserError(f"there is no folder {path.parent} here: run this in the folder that holds configs and data_prep")
+        if path.exists():
+            raise UserError(f"{path} exists and is left as it is: give another --name, or remove it first")
+    for path, text in texts.items():
+        write_text(path, text)
+    return list(texts)
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted YAML string; what cannot be seen is spelled out, so that it survives an editor and a terminal."""
+    return _printable(json.dumps(text, ensure_ascii=False))
+
+
+def _scalar(text: str) -> str:
+    """A YAML string, quoted only where YAML needs it."""
+    return text if re.fullmatch(r"[A-Za-z][\w.-]*", text, re.ASCII) and yaml.safe_load(text) == text else _quoted(text)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in text)
+
+
+if __name__ == "__main__":
+    run_stage(main)
