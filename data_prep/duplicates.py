@@ -1,9 +1,10 @@
-"""Exact duplicates (after normalisation) and families: rows that must share one split."""
+"""Exact duplicates (after normalisation) are dropped; families are rows that must share one split."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
 from data_prep.mapping import Example, content_hash
+from data_prep.near_duplicates import near_duplicate_pairs
 from data_prep.table import SPLITS
 
 
@@ -43,10 +44,10 @@ def drop_duplicates(examples: Sequence[Example], heads: Sequence[str]) -> tuple[
 
 
 def assign_families(examples: Sequence[Example]) -> None:
-    """Give every row its `family`: rows joined by a declared family or by the same normalised text.
+    """Give every row its `family`: rows joined by a declared family or by being near duplicates of each other.
 
     Union-find; a family's name is the content hash of its smallest member, so it does not depend on
-    the order of rows.
+    the order of rows. A new row that joins two families into one can give them a new name.
     """
     parent = list(range(len(examples)))
 
@@ -56,14 +57,12 @@ def assign_families(examples: Sequence[Example]) -> None:
             index = parent[index]
         return index
 
-    first: dict[tuple[str, str], int] = {}
+    first: dict[str, int] = {}
     for index, example in enumerate(examples):
-        keys = [("text", example["normalised"])]
         if example["declared_family"]:
-            keys.append(("declared", example["declared_family"]))
-        for key in keys:
-            other = first.setdefault(key, index)
-            parent[root(index)] = root(other)
+            parent[root(index)] = root(first.setdefault(example["declared_family"], index))
+    for left, right in near_duplicate_pairs([example["normalised"] for example in examples]):
+        parent[root(right)] = root(left)
     smallest: dict[int, str] = {}
     for index, example in enumerate(examples):
         key = example["declared_family"] or example["id"]

@@ -27,7 +27,7 @@ class Cell:
     verdict: Verdict
     keyword_f1: float | None
     all_negative_f1: float | None
-    deployed_precision: float | None  # at the deployer's prevalence
+    deployed_precision: float | None  # at the deployer's prevalence and the upper end of the FPR interval
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def measure(scored: Scored, settings: EvaluateSettings) -> Measures:
             rows = judged & (languages == language)
             figures = _figures(scored, column, rows)
             keyword_f1, all_negative_f1 = baselines.f1(column, language, rows)
-            recall, fpr = figures.recall.value, figures.fpr.value
+            recall, fpr = figures.recall.value, figures.fpr.high
             cells.append(
                 Cell(
                     head=head,

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def write_report(target: Path, scored: Scored, measures: Measures, settings: Eva
         "prevalence": settings.report.prevalence,
         "show_text": settings.report.show_text,
         "examples": worst_errors(scored, settings),
+        "axis": fpr_axis(measures.cells),
         "encoder": scored.record["settings"]["encoder"]["name"],
     }
     with publish_folder(target) as folder:
@@ -52,6 +54,12 @@ def write_report(target: Path, scored: Scored, measures: Measures, settings: Eva
         write_text(folder / "report.md", _render("report.md.jinja", context))
         write_text(folder / "report.html", _render("report.html.jinja", context))
     return target
+
+
+def fpr_axis(cells: list[Cell]) -> float:
+    """Where the axis of false-positive rates ends: the next ten per cent above every evaluated interval."""
+    highest = max((cell.figures.fpr.high or 0 for cell in cells if is_evaluated(cell)), default=0)
+    return min(1.0, math.ceil(max(highest, 0.01) * 10) / 10)
 
 
 def is_evaluated(cell: Cell) -> bool:

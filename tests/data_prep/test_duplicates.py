@@ -44,6 +44,13 @@ def test_languages_and_sources_have_their_own_copies() -> None:
     assert (len(kept), len(dropped)) == (3, 0)
 
 
+def test_near_duplicates_are_one_family() -> None:
+    original = "the market in ruvel opened again after the rain and everybody came to buy apples"
+    rows = [row(original), row(original + "!"), row("the museum of dalmire shows old maps this week")]
+    assign_families(rows)
+    assert rows[0]["family"] == rows[1]["family"] != rows[2]["family"]
+
+
 def test_families_join_over_shared_text_and_declared_keys() -> None:
     rows = [row("a", family="f1"), row("b", family="f1"), row("b", source="t"), row("c", source="t")]
     assign_families(rows)
