@@ -3,12 +3,15 @@
 Exit codes: 0 done, 1 the release gate failed (evaluate only), 2 the input or the configuration is wrong.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+
+_full_error = False
 
 
 class UserError(Exception):
@@ -21,12 +24,23 @@ def run_stage(main: Callable[[], object]) -> None:
     With `HYDRA_FULL_ERROR=1` in the environment every error is shown with its traceback instead.
     A program error (a bug of ours) always keeps its traceback, because its reader needs it.
     """
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    global _full_error
+    _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    try:
+    with user_errors():
         main()
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit code 2.
+
+    Around a stage's body as well as around Hydra: an error that left the body through Hydra would gain a line of Hydra's.
+    """
+    try:
+        yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        if full_error:
+        if _full_error:
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
         sys.exit(2)

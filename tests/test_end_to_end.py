@@ -67,6 +67,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: tuple[str, ...], s
     assert len(errors) == 1
     assert says in errors[0]
     assert "Traceback" not in done.stderr
+    assert "Error executing" not in done.stderr
     assert not list(tmp_path.glob("runs/*/*")), "no half-written run"
     assert not list(tmp_path.glob("releases/*"))
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -258,7 +259,11 @@ def tutorial_commands() -> list[str]:
 
 def test_the_tutorial_runs_as_written(workspace: Path) -> None:
     """Only the training line gets the overrides that the page itself offers for a trial."""
-    table = [{**row, "id": index, "post": f"{row['post']} {index}"} for index, row in enumerate(rows() * 30)]
+    random_ = random.Random(0)  # invented words: posts that differ in a number only would be one family, in one split
+    table = [
+        {**row, "id": index, "post": " ".join([row["post"], *("".join(random_.sample("abdefiklmnorstu", 6)) for _ in range(12))])}
+        for index, row in enumerate(rows() * 30)
+    ]
     write_csv(workspace / "posts.csv", table)
     commands = tutorial_commands()
     assert [command.split()[2] for command in commands if command.startswith("python -m")] == [
