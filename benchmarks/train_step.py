@@ -1,6 +1,6 @@
 """What one training step costs with and without encoder dropout and the fused attention kernel.
 
-python benchmarks/train_step.py [--quick]
+PYTHONPATH=. python benchmarks/train_step.py [--quick]
 
 Times forward, backward and update of the packaged encoder's shapes with random weights (22M parameters without
 embeddings, 45,000 pieces, bfloat16 autocast) on random ids. Prints a table of tokens per second and, last, one line

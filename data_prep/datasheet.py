@@ -105,9 +105,22 @@ def render_datasheet(manifest: dict[str, Any]) -> str:
     for cell in manifest["counts"]:
         row = rows.setdefault((cell["source"], cell["language"], cell["head"]), {})
         row[cell["split"]] = f"{cell['negatives']:,} / {cell['positives']:,}"
-    for (source_name, language, head), row in rows.items():
+    for (source_name, language, head), cells in rows.items():
         sense = sources[source_name]["sense"].get(head, "")
-        lines.append(f"| {source_name} | {language} | {head} | {sense} | " + " | ".join(row.get(split, "–") for split in SPLITS) + " |")
+        lines.append(f"| {source_name} | {language} | {head} | {sense} | " + " | ".join(cells.get(split, "–") for split in SPLITS) + " |")
+    lines += [
+        "",
+        "## Declared and detected language",
+        "",
+        "Counted, never changed; the detector is itself wrong in a few per cent of posts (docs/data_prep.md).",
+        "",
+        "| source | declared | agree | disagree | not checkable | detected most |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    for row in manifest["language_check"]:
+        detected = ", ".join(f"{code} {count:,}" for code, count in row["detected"].items())
+        numbers = " | ".join(f"{row[key]:,}" for key in ("agree", "disagree", "not_checkable"))
+        lines.append(f"| {row['source']} | {row['language']} | {numbers} | {detected} |")
     lines += ["", "## Origins", ""]
     lines += [f"- **{name}**: {source['title']}. {source['origin']}. {source['cite']}" for name, source in sources.items()]
     return "\n".join(lines) + "\n"

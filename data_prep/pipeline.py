@@ -15,6 +15,7 @@ from data_prep.command import UserError
 from data_prep.datasheet import build_manifest, render_datasheet
 from data_prep.duplicates import assign_families, drop_duplicates
 from data_prep.files import publish_folder, sha256, write_json, write_text
+from data_prep.language import language_report
 from data_prep.mapping import Example, Rejection, cell_text, check_columns, content_hash, to_example
 from data_prep.readers import Malformed, Row, read_rows
 from data_prep.settings import DataPrepSettings, SourceSettings
@@ -140,6 +141,7 @@ def _publish(
         hashes = {path.name: sha256(path) for path in sorted((folder / "table").glob("*.arrow"))}
         config_hash = content_hash(json.dumps(asdict(settings.mixture), sort_keys=True))
         manifest = build_manifest(settings, accounts, table, config_hash, hashes)
+        manifest["language_check"] = language_report(tqdm(examples, desc="checking languages", unit=" rows", disable=None))
         write_json(folder / "manifest.json", manifest)
         write_text(folder / "datasheet.md", render_datasheet(manifest))
     return target
