@@ -44,7 +44,8 @@ def raw(tmp_path: Path) -> Path:
         "rewire_id,text,label_sexist,label_category,label_vector,split\n"
         "1,a,sexist,x,1.1 threats of harm,train\n2,b,sexist,x,3.2 other,dev\n3,c,not sexist,none,none,test\n",
     )
-    header = "Tweet,HS,Abusive,HS_Individual,HS_Group,HS_Religion,HS_Race,HS_Physical,HS_Gender,HS_Other,HS_Weak,HS_Moderate,HS_Strong"
+    kinds = "Individual Group Religion Race Physical Gender Other Weak Moderate Strong".split()
+    header = ",".join(["Tweet", "HS", "Abusive", *(f"HS_{kind}" for kind in kinds)])
     body = "\n".join(
         f"kata \xe9{row[-1]}{row[0]},{row}" for row in ("1,0,0,0,0,0,0,0,0,0,0,1", "1,0,0,0,0,0,0,0,0,1,0,0", "0,0,0,0,0,0,0,0,0,0,0,0")
     )
