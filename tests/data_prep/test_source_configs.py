@@ -44,7 +44,7 @@ def raw(tmp_path: Path) -> Path:
         "rewire_id,text,label_sexist,label_category,label_vector,split\n"
         "1,a,sexist,x,1.1 threats of harm,train\n2,b,sexist,x,3.2 other,dev\n3,c,not sexist,none,none,test\n",
     )
-    kinds = "Individual Group Religion Race Physical Gender Other Weak Moderate Strong".split()
+    kinds = ["Individual", "Group", "Religion", "Race", "Physical", "Gender", "Other", "Weak", "Moderate", "Strong"]
     header = ",".join(["Tweet", "HS", "Abusive", *(f"HS_{kind}" for kind in kinds)])
     body = "\n".join(
         f"kata \xe9{row[-1]}{row[0]},{row}" for row in ("1,0,0,0,0,0,0,0,0,0,0,1", "1,0,0,0,0,0,0,0,0,1,0,0", "0,0,0,0,0,0,0,0,0,0,0,0")
