@@ -31,7 +31,7 @@ def test_the_threshold_maximises_f1() -> None:
 def fitted() -> tuple[Policy, PolicySettings]:
     """Two heads; `big` has its own evidence and shifted scores, `small` has not."""
     rng = np.random.default_rng(1)
-    settings = PolicySettings(min_negatives=205, min_positives=50)
+    settings = PolicySettings(min_negatives=100, min_positives=50)
     languages = ["big"] * 400 + ["small"] * 100
     truth = rng.integers(0, 2, 500)
     logits = (4 * truth - 2 + rng.normal(0, 1, 500) + np.asarray([3.0] * 400 + [0.0] * 100))[:, None].repeat(2, axis=1)
@@ -43,7 +43,8 @@ def fitted() -> tuple[Policy, PolicySettings]:
 
 def test_a_language_without_evidence_shares_the_global_threshold() -> None:
     policy, _ = fitted()
-    assert set(policy.heads["a"].languages) <= {"big"}
+    assert set(policy.heads["a"].languages) == {"big"}
+    assert policy.heads["a"].threshold_of("big") > policy.heads["a"].threshold, "its scores are shifted upwards"
     assert policy.heads["a"].threshold_of("small") == policy.heads["a"].threshold
     assert policy.heads["a"].threshold_of("never seen") == policy.heads["a"].threshold
 
