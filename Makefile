@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat requirements.lock | cksum | cut -d' ' -f1)
+RAY_READY := $(VENV)/.ray-$(shell cat requirements.lock requirements-ray.lock | cksum | cut -d' ' -f1)
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = true
 
@@ -22,13 +23,19 @@ $(READY): requirements.lock
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
+# the extra that the tests of engine=ray need; nobody else does
+$(RAY_READY): $(READY) requirements-ray.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.lock
+	@rm -f $(VENV)/.ray-*
+	@touch $@
+
 quickstart: setup  ## the whole road on the embedded sample: data, training, ONNX, report
 	$(BIN)/python -m data_prep
 	$(BIN)/python -m train experiment=quickstart
 	$(BIN)/python -m export run=runs/quickstart/latest release=quickstart
 	$(BIN)/python -m evaluate release=quickstart gate=demo report.show_text=true
 
-test: setup  ## the test suite
+test: setup $(RAY_READY)  ## the test suite
 	$(BIN)/python -m pytest -n 2 tests data_prep train evaluate
 
 lint: setup  ## formatting, style and types
