@@ -5,22 +5,21 @@ Everything it says about columns is a guess for a person to check.
 """
 
 import argparse
-import codecs
-import csv
-import itertools
 import json
 import os
 import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from data_prep.command import UserError, run_stage
+from data_prep.compression import unpacked_name
+from data_prep.detection import FORMATS, detect
 from data_prep.files import write_text
 from data_prep.mapping import cell_text
 from data_prep.normaliser import normalise
@@ -30,9 +29,7 @@ from data_prep.settings import ReaderSettings
 
 Columns = dict[str, list[str]]
 
-FORMATS = {
-    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet", ".xlsx": "xlsx",
-}  # fmt: skip
+USUAL = {"encoding": "utf-8-sig", "delimiter": ",", "quoting": "double"}
 JUDGEMENTS = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
 SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -78,7 +75,7 @@ def main() -> None:
         "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help=f"the labelled posts, as {', '.join(FORMATS)}")
+    parser.add_argument("file", type=Path, help=f"the labelled posts, as {', '.join(FORMATS)}, packed as .gz or .zst or not")
     parser.add_argument("--write", action="store_true", help="save configs/source/<name>.yaml and configs/mixture/<name>.yaml")
     parser.add_argument("--name", help="the source's and the mixture's name (default: from the file's name)")
     arguments = parser.parse_args()
@@ -104,7 +101,7 @@ def main() -> None:
 
 
 def _name_of(path: Path) -> str:
-    name = re.sub(r"\W+", "_", path.stem.lower(), flags=re.ASCII).strip("_")
+    name = re.sub(r"\W+", "_", unpacked_name(path).stem.lower(), flags=re.ASCII).strip("_")
     return name if name[:1].isalpha() else f"posts_{name}".rstrip("_")
 
 
@@ -114,54 +111,20 @@ def _override(key: str, value: str) -> str:
 
 
 def guess_reader(path: Path) -> ReaderSettings:
-    """The format by the file's extension; of a text file the encoding, and of a CSV the delimiter, by its content.
+    """What the readers detect of a file: its format, of a text file the encoding, of a CSV or TSV the delimiter and quoting.
 
     Raises
     ------
     UserError
-        If there is no such file, or a source config could not name it.
+        If there is no such file, a source config could not name it, or its content cannot be read.
     """
     if not path.is_file() or not os.access(path, os.R_OK):
         raise UserError(f"there is no file {path} that can be read: give the path of one that holds labelled posts")
-    if path.suffix.lower() not in FORMATS:
+    if unpacked_name(path).suffix.lower() not in FORMATS:
         raise UserError(f"{path} has none of the extensions {', '.join(FORMATS)}: convert it, or rename it to what it is")
     if set("{}[]*?") & set(path.name):
         raise UserError(f"{path} has a character in its name that stands for others in a config's `files`: rename it without {{}}[]*?")
-    format_ = FORMATS[path.suffix.lower()]
-    if format_ in ("parquet", "xlsx"):
-        return ReaderSettings(format_)
-    encoding = _guess_encoding(path)
-    return ReaderSettings(format_, encoding, _guess_delimiter(path, encoding)) if format_ == "csv" else ReaderSettings(format_, encoding)
-
-
-def _guess_encoding(path: Path) -> str:
-    """UTF-8 unless most lines that are not ASCII are not UTF-8: a few broken rows must not turn all others into noise."""
-    valid = invalid = 0
-    with path.open("rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return "utf-16"
-        file.seek(0)
-        for line in file:
-            if not line.isascii():
-                try:
-                    line.decode("utf-8")
-                    valid += 1
-                except UnicodeDecodeError:
-                    invalid += 1
-    return "latin-1" if invalid > valid else "utf-8-sig"
-
-
-def _guess_delimiter(path: Path, encoding: str) -> str:
-    """The delimiter that splits the header, and gives most of the first rows as many fields as it."""
-    csv.field_size_limit(2**31 - 1)  # a wrong delimiter can make one field of many lines
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
-        sample = list(itertools.islice(file, 500))
-
-    def fit(delimiter: str) -> tuple[bool, float, int]:
-        rows = [len(cells) for cells in csv.reader(sample, delimiter=delimiter) if cells]
-        return (rows[0] > 1, rows.count(rows[0]) / len(rows), rows[0]) if rows else (False, 0.0, 0)
-
-    return max(",;\t|", key=fit)
+    return detect(path, ReaderSettings())
 
 
 def read_columns(path: Path, reader: ReaderSettings) -> tuple[Columns, list[str]]:
@@ -306,7 +269,7 @@ def source_config(path: Path, name: str, reader: ReaderSettings, columns: Column
         "non_commercial: false  # true if the terms forbid commercial use: the datasheet and the model card then say so",
         f"files: {_scalar(path.name)}",
         f"reader: {_reader_config(reader)}"
-        + ("  # a guess: windows-1256 is usual for Arabic script, windows-1251 for Cyrillic" if reader.encoding == "latin-1" else ""),
+        + ("  # the encoding is a guess: see that posts are legible" if reader.encoding not in (None, "utf-8-sig", "utf-16") else ""),
         f"text: {_scalar(guess.text)}",
         "# family: thread  # a column whose equal values must share a split: a thread, a page, an author",
         *_language_config(columns, guess),
@@ -320,12 +283,10 @@ def source_config(path: Path, name: str, reader: ReaderSettings, columns: Column
 
 
 def _reader_config(reader: ReaderSettings) -> str:
-    settings = [f"format: {reader.format}"]
-    if reader.encoding != ReaderSettings.encoding:
-        settings.append(f"encoding: {reader.encoding}")
-    if reader.delimiter != ReaderSettings.delimiter:
-        settings.append(f"delimiter: {_quoted(reader.delimiter)}")
-    return f"{{{', '.join(settings)}}}"
+    """The settings as YAML, without those that are usual for the format."""
+    usual = {"encoding": "utf-8-sig", "delimiter": "\t", "quoting": "none"} if reader.format == "tsv" else USUAL
+    given = {name: value for name, value in asdict(reader).items() if value is not None and value != usual.get(name)}
+    return f"{{{', '.join(f'{name}: {_scalar(value)}' for name, value in given.items())}}}"
 
 
 def _language_config(columns: Columns, guess: Guess) -> list[str]:

@@ -1,6 +1,7 @@
 """What `python -m data_prep.inspect` guesses of a file, that it shows no post, and that its tutorial runs as written."""
 
 import csv
+import gzip
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from typing import Any
 
 import openpyxl
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
@@ -51,7 +53,7 @@ def inspected(path: Path) -> tuple[SourceSettings, str]:
     return to_settings(OmegaConf.create(text), SourceSettings), describe(columns, malformed, guess)
 
 
-@pytest.mark.parametrize("format_", ["csv", "tsv", "jsonl", "json", "parquet", "xlsx"])
+@pytest.mark.parametrize("format_", ["csv", "tsv", "jsonl", "json", "parquet", "arrow", "xlsx"])
 def test_every_format_gives_the_same_guesses(format_: str, tmp_path: Path) -> None:
     path = tmp_path / f"posts.{format_}"
     match format_:
@@ -63,6 +65,8 @@ def test_every_format_gives_the_same_guesses(format_: str, tmp_path: Path) -> No
             path.write_text(json.dumps(rows()), encoding="utf-8")
         case "parquet":
             pq.write_table(pa.Table.from_pylist(rows()), path)
+        case "arrow":
+            pyarrow.feather.write_feather(pa.Table.from_pylist(rows()), path)
         case "xlsx":
             workbook = openpyxl.Workbook()
             for cells in (list(rows()[0]), *(list(row.values()) for row in rows())):
@@ -77,34 +81,60 @@ def test_every_format_gives_the_same_guesses(format_: str, tmp_path: Path) -> No
     assert "Arab 50.0%, Latn 50.0%" in described
 
 
-def test_a_semicolon_latin_1_csv(tmp_path: Path) -> None:
+def test_a_semicolon_csv_in_a_code_page(tmp_path: Path) -> None:
     table = [{"Beitrag": f"Grüße, schöne Tage in Ruvel {index}", "Urteil": ("ja", "nein")[index % 2]} for index in range(6)]
-    source, described = inspected(write_csv(tmp_path / "a.csv", table, delimiter=";", encoding="latin-1"))
-    assert source.reader == ReaderSettings("csv", "latin-1", ";")
+    path = write_csv(tmp_path / "a.csv", table, delimiter=";", encoding="cp1252")
+    source, described = inspected(path)
+    assert source.reader == ReaderSettings("csv", "cp1252", ";")
     assert source.text == "Beitrag"
     assert source.language == ValueSettings(value="und")
     assert source.labels == {"violence_glorification": {"Urteil": {"ja": None, "nein": None}}}
     assert "G••••• s••••• T••• i• R•••• 0" in described
+    reader = guess_reader(path)
+    columns, _ = read_columns(path, reader)
+    assert "  # the encoding is a guess: see" in source_config(path, "posts", reader, columns, guess_columns(columns))
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_a_tsv_with_quoted_cells_says_so(tmp_path: Path, quoting: int) -> None:
+    """Because a reader that is told `tsv` takes quotation marks as they are."""
+    with (tmp_path / "a.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", quoting=quoting)
+        writer.writerows([("text", "label"), *((f'"{ENGLISH[index % 4]}" {index}', index % 2) for index in range(6))])
+    source, described = inspected(tmp_path / "a.tsv")
+    assert source.reader == ReaderSettings("tsv", quoting="double")
+    assert '"••• ••' not in described
+
+
+def test_a_packed_file_is_named_without_its_packing(workspace: Path) -> None:
+    (workspace / "My posts.csv.gz").write_bytes(gzip.compress(write_csv(workspace / "a.csv", rows()).read_bytes()))
+    shown = run_stage_process("data_prep.inspect", "My posts.csv.gz", cwd=workspace)
+    assert shown.returncode == 0, shown.stderr
+    assert "My posts.csv.gz: 8 rows, read as {format: csv}" in shown.stdout
+    assert "--- configs/source/my_posts.yaml" in shown.stdout
+    assert 'files: "My posts.csv.gz"' in shown.stdout
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiters(delimiter: str, tmp_path: Path) -> None:
     table = [{**row, "post": f"{row['post']}, ; | and more"} for row in rows()]
-    assert inspected(write_csv(tmp_path / "a.csv", table, delimiter=delimiter))[0].reader.delimiter == delimiter
+    assert inspected(write_csv(tmp_path / "a.csv", table, delimiter=delimiter))[0].reader.delimiter == (
+        None if delimiter == "," else delimiter
+    )
 
 
 def test_one_broken_row_does_not_change_the_encoding(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", rows())
     path.write_bytes(path.read_bytes() + "p9,ur,schön und gut,1\n".encode("latin-1") + b"p10,ur\n")
     source, described = inspected(path)
-    assert source.reader.encoding == "utf-8-sig"
+    assert source.reader == ReaderSettings("csv"), "which is UTF-8"
     assert re.search(r"undecodable +1 ", described)
     assert re.search(r"malformed rows +1 .*2 fields where the header has 4", described)
 
 
 def test_a_utf_16_export(tmp_path: Path) -> None:
     source, _ = inspected(write_csv(tmp_path / "a.csv", rows(), delimiter="\t", encoding="utf-16"))
-    assert source.reader == ReaderSettings("csv", "utf-16", "\t")
+    assert source.reader == ReaderSettings("csv", "utf-16", "\t", "none")
 
 
 def test_duplicates_and_empty_texts_are_counted_as_data_prep_would(tmp_path: Path) -> None:
@@ -198,6 +228,7 @@ def test_masking_leaves_the_first_character_of_a_word() -> None:
         ("a.csv", "Rain fell on Dalmire,1\nTea in Ruvel,0\n", "begin the file with a line of short column names"),
         ("a.csv", "a,b\n1,2\n2,3\n", "name the column of posts `text`"),
         ("a.parquet", "x", "cannot be read as parquet"),
+        ("a.csv.gz", "x", "cannot be read as csv"),
     ],
 )
 def test_unusable_files_are_told_in_one_sentence(name: str, content: str | None, message: str, tmp_path: Path) -> None:
