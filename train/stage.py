@@ -5,11 +5,14 @@ import resource
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from tokenizers import Tokenizer
 from transformers import set_seed
 
 from data_prep.command import UserError
@@ -18,8 +21,8 @@ from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings
 from data_prep.table import load_examples
 from train.encoder import load_encoder, trim_vocabulary
-from train.model import build_classifier
-from train.policy import fit_policy
+from train.model import MultiHeadClassifier, build_classifier
+from train.policy import Policy, fit_policy
 from train.run import point_latest, save_run
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows, label_matrix
@@ -50,6 +53,17 @@ def select_split(table: Dataset, split: str, heads: list[str]) -> Dataset:
     return rows
 
 
+@dataclass
+class Fitted:
+    """What fine-tuning leaves: the model, its tokenizer and policy, the training log and the figures that a run records."""
+
+    model: MultiHeadClassifier
+    tokenizer: Tokenizer
+    policy: Policy
+    log: list[dict[str, Any]]
+    figures: dict[str, float]
+
+
 def train(settings: TrainSettings) -> Path:
     """Fine-tune, fit the policy, save the run; returns its folder."""
     started = time.monotonic()
@@ -59,6 +73,22 @@ def train(settings: TrainSettings) -> Path:
     train_table = select_split(table, "train", heads)
     validation_table = select_split(table, "validation", heads)
 
+    folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    fitted = fit(settings, train_table, validation_table, folder)
+    figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
+    save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    point_latest(folder)
+    return folder
+
+
+def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path) -> Fitted:
+    """Fine-tune on the training rows; the validation rows choose the checkpoint and the policy.
+
+    The whole recipe of a run, from the pre-trained encoder on, for any rows with at least one judged head. `folder` must
+    not exist: it is made once the encoder is loaded, and keeps the trainer's checkpoints.
+    """
+    heads = sorted(settings.heads)
     set_seed(settings.trainer.seed)
     encoder = load_encoder(settings.encoder)
     if settings.encoder.trim:
@@ -70,7 +100,6 @@ def train(settings: TrainSettings) -> Path:
     validation_table = validation_table.select(np.argsort(-lengths, kind="stable"))  # longest first: memory trouble shows early
     validation_rows = TokenisedRows(validation_table, tokenizer, heads)
 
-    folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder.mkdir(parents=True)
     trainer = build_trainer(
         model, train_rows, list(train_table["source"]), validation_rows, list(validation_table["language"]), settings.trainer, folder
@@ -89,14 +118,10 @@ def train(settings: TrainSettings) -> Path:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": trainer.state.global_step,
         "training_seconds": training_seconds,
-        "total_seconds": time.monotonic() - started,
         "rows_per_second": len(np.concatenate(trainer.sampler._batches(0))) * settings.trainer.epochs / training_seconds,
         "train_loss": result.training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
         "peak_gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
     }
-    save_run(folder, settings, model, tokenizer, policy, manifest, log, figures)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    point_latest(folder)
-    return folder
+    return Fitted(model, tokenizer, policy, log, figures)
