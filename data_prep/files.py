@@ -1,6 +1,7 @@
 """Atomic files and folders: a reader sees the old result or the new one, whole, and never a half."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -17,8 +18,8 @@ from data_prep.command import UserError
 def publish_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on success it becomes `target`, on any error it vanishes.
 
-    The previous `target`, if any, is moved aside first and deleted last, so that a crash between
-    the two renames loses nothing.
+    The previous `target`, if any, changes places with it in one step where the system can (Linux), so that a process
+    killed at any moment leaves the old or the new one, whole; elsewhere it is moved aside first and deleted last.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -28,16 +29,28 @@ def publish_folder(target: Path) -> Iterator[Path]:
     try:
         partial.chmod(0o755)
         yield partial
-        previous = None
-        if target.exists():
-            previous = Path(tempfile.mkdtemp(prefix=f".{target.name}.previous-", dir=target.parent))
+        if not target.exists():
+            os.replace(partial, target)
+        elif _exchange(partial, target):
+            shutil.rmtree(partial)
+        else:
+            previous = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
             os.replace(target, previous / target.name)
-        os.replace(partial, target)
-        if previous is not None:
+            os.replace(partial, target)
             shutil.rmtree(previous)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where the system has no such call."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    current_folder, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    return renameat2(current_folder, os.fsencode(one), current_folder, os.fsencode(other), exchange) == 0  # type: ignore[no-any-return]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,6 @@ right for a classifier and wrong here, because those letters are what tells Sind
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -167,13 +166,13 @@ def agrees(declared: str, detected: str) -> bool:
     return not _checkable(declared, detected) or _group(declared) == _group(detected)
 
 
-def language_report(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def language_report(rows: Counter[tuple[str, str, str]]) -> list[dict[str, Any]]:
     """Per source and declared language: rows that agree, disagree and cannot be checked, and what was detected.
 
     Parameters
     ----------
     rows
-        With `source`, `language` (as declared) and `text` (as received), such as an Example table's.
+        How many rows each (source, declared language, detected language) has.
 
     Returns
     -------
@@ -181,21 +180,16 @@ def language_report(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     verdicts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     detections: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        declared = row["language"]
-        detected, _ = detect_language(row["text"])
-        cell = row["source"], declared
-        if not _checkable(declared, detected):
-            verdicts[cell]["not_checkable"] += 1
-        else:
-            verdicts[cell]["agree" if agrees(declared, detected) else "disagree"] += 1
-        detections[cell][detected] += 1
+    for (source, declared, detected), count in rows.items():
+        verdict = "agree" if agrees(declared, detected) else "disagree"
+        verdicts[source, declared][verdict if _checkable(declared, detected) else "not_checkable"] += count
+        detections[source, declared][detected] += count
     return [
         {
             "source": source,
             "language": language,
             **{verdict: verdicts[source, language][verdict] for verdict in ("agree", "disagree", "not_checkable")},
-            "detected": dict(detections[source, language].most_common(3)),
+            "detected": dict(sorted(detections[source, language].items(), key=lambda item: (-item[1], item[0]))[:3]),
         }
         for source, language in sorted(verdicts)
     ]

@@ -1,5 +1,6 @@
 """A source's row becomes an example of the Example table, or a rejection with its reason."""
 
+import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def check_columns(row: Row, source: SourceSettings) -> None:
     """Raise a `UserError` if the source's config names a column that its first row does not have."""
     named = {source.text, source.family, source.language.column, source.split.column, source.hard_negative.column}
     named |= {column for columns in source.labels.values() for column in columns}
-    named |= {settings.column for settings in source.attributes.values()}
+    named |= {settings.column for settings in source.attributes.values()} | {*source.parallel}
+    named |= {column for columns in source.votes.values() for column in columns}
     missing = sorted(name for name in named if name and name not in row)
     if missing:
         raise UserError(
@@ -74,52 +76,66 @@ def check_columns(row: Row, source: SourceSettings) -> None:
         )
 
 
-def to_example(row: Row, source: SourceSettings, heads: Sequence[str]) -> Example:
-    """Map one row as the source's config says.
+def to_example(row: Row, source: SourceSettings, heads: Sequence[str], salt: str | None = None, translation: str | None = None) -> Example:
+    """Map one row as the source's config says; with `translation`, that parallel column's text instead of the source's.
 
-    Returns an example with two helper keys that publication drops: `normalised` (the text as models see
-    it) and `declared_family` (or None).
+    Returns the source's part of an example (its family is decided later, among all sources) and, for that, two helper
+    values: `normalised`, the text as models see it, and `declared_family`, or None. A head without judgement is None.
 
     Raises
     ------
     Rejection
         If the text is empty, undecodable or holds NUL, or a value is not in its map.
     """
-    text = str(row[source.text]).strip() if row.get(source.text) is not None else ""
-    if not text:
-        raise Rejection("empty text")
-    if "\0" in text:
-        raise Rejection("NUL byte in the text")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise Rejection(f"text is not valid {source.reader.encoding}")
-    normalised = normalise(text)
-    if not normalised:
-        raise Rejection("text is empty after normalisation")
+    received, normalised = _texts(row, translation or source.text, source)
     labels = {head: _label(row, source, head) for head in heads}
-    if all(label is None for label in labels.values()):
-        raise Rejection("no head has a judgement (masked by the label mapping)")
-    language = _value(row, source.language) or "und"
+    language = source.parallel[translation] if translation else _value(row, source.language) or "und"
     split = "test" if source.evaluation_only else _value(row, source.split)
     if split is not None and split not in SPLITS:
-        raise Rejection(f"unknown split {split!r}")
+        raise Rejection(f"unknown split {split[:40]!r}")
     hard_negative = _value(row, source.hard_negative)
     if hard_negative is not None and hard_negative not in HARD_NEGATIVES:
-        raise Rejection(f"unknown hard negative {hard_negative!r}")
+        raise Rejection(f"unknown hard negative {hard_negative[:40]!r}")
+    key = [salt] if salt else []
     family = cell_text(row.get(source.family)) if source.family else ""
+    if not family and source.parallel:
+        family = content_hash(*key, cell_text(row[source.text]))
     return {
-        "id": content_hash(source.name, language, text),
-        "text": text,
+        "id": content_hash(*key, source.name, language, received),
+        "text": received,
         "language": language,
-        "script": dominant_script(text),
+        "script": dominant_script(received),
         **labels,
-        "source": source.name,
-        "sense": {head: source.sense.get(head) for head in heads},
         "split": split,
         "hard_negative": hard_negative,
         "attributes": _attributes(row, source),
         "normalised": normalised,
         "declared_family": f"{source.name}/{family}" if family else None,
     }
+
+
+def _texts(row: Row, column: str, source: SourceSettings) -> tuple[str, str]:
+    """The text as received, without outer white space, and as models see it."""
+    text = str(row[column]).strip() if row.get(column) is not None else ""
+    if not text:
+        raise Rejection("empty text")
+    if "\0" in text:
+        raise Rejection("NUL byte in the text")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Rejection("text is not valid in its file's encoding")
+    normalised = normalise(text)
+    if not normalised:
+        raise Rejection("text is empty after normalisation")
+    return text, normalised
+
+
+def judgements(row: Row, source: SourceSettings, head: str) -> list[int | None]:
+    """Each annotator's judgement of a head, from the columns that the source's `votes` name.
+
+    The cells mean what the labels' cells mean; a cell that no label map covers is no judgement.
+    """
+    table = {cell: label for cells in source.labels.get(head, {}).values() for cell, label in cells.items()}
+    return [table.get(cell_text(row.get(column)), table.get(ANY_OTHER_VALUE)) for column in source.votes.get(head, [])]
 
 
 def _label(row: Row, source: SourceSettings, head: str) -> int | None:
@@ -131,16 +147,30 @@ def _label(row: Row, source: SourceSettings, head: str) -> int | None:
 
 
 def _attributes(row: Row, source: SourceSettings) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"stance": None, "voice": None, "technique": None, "code_switched": None}
+    attributes: dict[str, Any] = {"stance": None, "voice": None, "technique": None, "code_switched": None, "date": None}
     for name, settings in source.attributes.items():
         cell = row.get(settings.column) if settings.column else settings.value
         if name == "technique":
             attributes[name] = [_technique(item) for item in cell] if isinstance(cell, list) else None
+        elif name == "date":
+            attributes[name] = _date(cell_text(cell))
         elif name == "code_switched":
             attributes[name] = cell_text(cell).lower() == "true"
         else:
             attributes[name] = cell_text(cell) or None
     return attributes
+
+
+def _date(cell: str) -> datetime.date | None:
+    """The day an ISO 8601 date or time names; None for anything else, so that a date in doubt never pretends to be one.
+
+    >>> _date("2024-02-29T23:59:59+05:00"), _date("29/02/24")
+    (datetime.date(2024, 2, 29), None)
+    """
+    try:
+        return datetime.datetime.fromisoformat(cell).date()
+    except ValueError:
+        return None
 
 
 def _technique(item: Any) -> str:

@@ -1,147 +1,272 @@
 """From configured sources to a published Example table."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import datasets
+import filelock
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 from datasets import Dataset
-from tqdm import tqdm
 
+from data_prep import leakage
 from data_prep.command import UserError
-from data_prep.datasheet import build_manifest, render_datasheet
-from data_prep.duplicates import assign_families, drop_duplicates
-from data_prep.files import publish_folder, sha256, write_json, write_text
+from data_prep.datasheet import build_manifest, render_datasheet, render_datasheet_html
+from data_prep.duplicates import assign_families, drop_copies, mask_contradictions, near_copies
+from data_prep.engine import Engine, open_engine
+from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
+from data_prep.ingest import REPOSITORY, Ingested, cache_key, code_version, ingest
 from data_prep.language import language_report
-from data_prep.mapping import Example, Rejection, cell_text, check_columns, content_hash, to_example
-from data_prep.readers import Malformed, Row, read_rows
-from data_prep.settings import DataPrepSettings, SourceSettings
-from data_prep.splits import assign_splits
-from data_prep.table import example_schema
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from data_prep.mapping import content_hash
+from data_prep.near_duplicates import near_duplicate_pairs
+from data_prep.settings import DataPrepSettings, MixtureSettings
+from data_prep.splits import UNASSIGNED, assign_splits, drop_leaking
+from data_prep.table import SPLITS, example_schema, load_examples
 
 
 def prepare(settings: DataPrepSettings) -> Path:
-    """Prepare the mixture and publish `data/<mixture>/` atomically.
+    """Prepare the mixture and publish `data/<mixture>/` atomically, unless nothing has changed since it was.
 
     Raises
     ------
     UserError
-        If a source's files are missing or unreadable, a label value is unknown in every row, or nothing is left.
+        If a source's files are missing or unreadable, a label value is unknown, nothing is left, or the leakage audit fails.
     """
+    mixture, heads = settings.mixture, sorted(settings.heads)
+    target = Path(settings.data_dir) / mixture.name
+    inputs = _inputs(settings)
+    with _alone_in(Path(settings.data_dir)), open_engine(settings.engine) as engine:
+        if _is_published(target, inputs):
+            print(f"{target} is up to date: its sources, its configuration and the code are as they were")
+            return target
+        sources = [ingest(source, settings, engine) for source in (*mixture.sources.values(), *mixture.held_out.values())]
+        work = Path(settings.data_dir) / ".cache"
+        rows, copies = drop_copies(row_frame(sources, mixture, heads), heads)
+        pairs = near_duplicate_pairs(rows["normalised"].tolist(), mixture.near_duplicate, engine=engine, folder=work)
+        rows = assign_families(rows, pairs, settings.salt)
+        rows = assign_splits(rows, heads, mixture, _previous_splits(target, mixture))
+        rows, leaking = drop_leaking(rows)
+        rows = mask_contradictions(rows, heads, near_copies(rows), mixture.mask_conflicts)
+        report = _audit(rows, leaking, mixture, engine, work)
+        unjudged = rows[heads].isna().all(axis=1) & ~rows["held_out"]
+        rows, refused = rows[~unjudged], {"copies": copies, "leaking": leaking, "unjudged": rows[unjudged]}
+        return _publish(target, inputs, settings, sources, rows, refused, report)
+
+
+def row_frame(sources: Sequence[Ingested], mixture: MixtureSettings, heads: Sequence[str]) -> pd.DataFrame:
+    """One line per ingested row, with what copies, families and splits are decided by; the index counts through all sources.
+
+    `official` is the rank of the row's official split (0 test, 1 validation, 2 train, 3 none); the rows of held-out sets
+    are official test rows, so that their relatives leave training as those of any test row do.
+    """
+    frames = []
+    for ingested in sources:
+        columns = ["id", "language", "normalised", "declared_family", "detected", "split", *heads]
+        frame = ingested.table.select(columns).to_pandas().assign(source=ingested.source.name)
+        frame["held_out"] = ingested.source.name in {source.name for source in mixture.held_out.values()}
+        frame["official"] = frame.pop("split").map({split: rank for rank, split in enumerate(SPLITS[::-1])}).fillna(UNASSIGNED)
+        frame.loc[frame["held_out"], "official"] = 0
+        frames.append(frame)
+    rows: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    types = {"official": "int8", "source": "category", "language": "category", **dict.fromkeys(heads, "float32")}
+    return rows.astype(types).assign(conflicts=0)
+
+
+def _inputs(settings: DataPrepSettings) -> str:
+    """Changes with everything that the published table depends on."""
+    sources = [*settings.mixture.sources.values(), *settings.mixture.held_out.values()]
     heads = sorted(settings.heads)
-    accounts: dict[str, dict[str, int]] = {}
-    examples: list[Example] = []
-    refused: list[dict[str, Any]] = []
-    for source in settings.mixture.sources.values():
-        kept, rejections, rows_in = map_source(source, settings, heads)
-        kept, duplicates, conflicts = drop_duplicates(kept, heads)
-        examples += kept
-        refused += rejections + [
-            {"source": source.name, "reason": "duplicate", "id": row["id"], "duplicate_of": row["duplicate_of"], "text": row["text"]}
-            for row in duplicates
-        ]
-        accounts[source.name] = {
-            "rows_in": rows_in, "rejected": len(rejections), "duplicates": len(duplicates), "conflicts": conflicts,
-        }  # fmt: skip
-    if not examples:
-        raise UserError(f"mixture {settings.mixture.name} has no usable row: check its sources' files and label mappings")
-    assign_families(examples)
-    examples, leaking = assign_splits(examples, settings.mixture)
-    refused += [
-        {"source": row["source"], "reason": "its family is in a higher official split", "id": row["id"], "text": row["text"]}
-        for row in leaking
-    ]
-    for name, account in accounts.items():
-        account["leaking"] = sum(row["source"] == name for row in leaking)
-        account["kept"] = sum(row["source"] == name for row in examples)
-    return _publish(settings, heads, examples, refused, accounts)
+    keys = [cache_key(source, REPOSITORY if source.embedded else Path(settings.data_root), heads, settings.salt) for source in sources]
+    return content_hash(json.dumps([asdict(settings.mixture), heads, keys, code_version()], sort_keys=True))
 
 
-def map_source(source: SourceSettings, settings: DataPrepSettings, heads: list[str]) -> tuple[list[Example], list[dict[str, Any]], int]:
-    """Read and map one source: its examples, its rejections (with row numbers) and the number of rows read.
+def _is_published(target: Path, inputs: str) -> bool:
+    if not (target / "manifest.json").is_file():
+        return False
+    manifest = read_json(target / "manifest.json")
+    if manifest.get("inputs_sha256") != inputs:
+        return False
+    return all((path := target / "table" / name).is_file() and sha256(path) == digest for name, digest in manifest["table_sha256"].items())
 
-    Raises
-    ------
-    UserError
-        If a configured column is missing, the source has no row, or every row is rejected.
-    """
-    root = REPOSITORY if source.embedded else Path(settings.data_root)
-    examples: list[Example] = []
-    rejections: list[dict[str, Any]] = []
-    number = 0
-    for row in tqdm(_joined_rows(root, source), desc=f"reading {source.name}", unit=" rows", disable=None):
-        number += 1
+
+class _alone_in:  # noqa: N801 - reads as a phrase
+    """Nobody else prepares data in the folder meanwhile; what a killed run left there is removed."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._lock = filelock.FileLock(data_dir / ".lock")
+
+    def __enter__(self) -> None:
         try:
-            if isinstance(row, Malformed):
-                raise Rejection(row.reason)
-            if not examples and not rejections:
-                check_columns(row, source)
-            examples.append(to_example(row, source, heads))
-        except Rejection as rejection:
-            text = "" if isinstance(row, Malformed) else cell_text(row.get(source.text))
-            rejections.append(
-                {
-                    "source": source.name,
-                    "row": number,
-                    "reason": rejection.reason,
-                    "text": text[:500].encode("utf-8", "backslashreplace").decode(),
-                }
-            )
-    if not number:
-        raise UserError(f"source {source.name} is empty: {root / source.files} holds no row")
-    if not examples:
-        raise UserError(
-            f"source {source.name}: all {number} rows were rejected, the first because of {rejections[0]['reason']}; "
-            f"correct its files or configs/source/{source.name}.yaml"
-        )
-    unknown = [rejection for rejection in rejections if rejection["reason"].startswith("unknown value")]
-    if unknown:
-        raise UserError(
-            f"source {source.name}, row {unknown[0]['row']}: {unknown[0]['reason']} ({len(unknown)} such rows); "
-            f'name it in the map of configs/source/{source.name}.yaml, or cover the rest with "*"'
-        )
-    return examples, rejections, number
+            (self._data_dir / ".cache").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {self._data_dir}: {error.strerror}; give a data_dir that is writable") from error
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            print(f"another run prepares data in {self._data_dir}: waiting for it to end")
+            self._lock.acquire()
+        for pattern in (".*.partial-*", ".cache/.*.partial-*", ".cache/near-duplicates-*"):
+            for path in self._data_dir.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
 
-def _joined_rows(root: Path, source: SourceSettings) -> Iterator[Row | Malformed]:
-    partners: list[tuple[str, list[str], dict[str, Row]]] = []
-    for join in source.join:
-        rows = [row for row in read_rows(root, join.files, source.reader) if not isinstance(row, Malformed)]
-        partners.append((join.by, join.add, {cell_text(row[join.by]): row for row in rows}))
-    for row in read_rows(root, source.files, source.reader):
-        if isinstance(row, dict):
-            for key, columns, table in partners:
-                partner = table.get(cell_text(row.get(key)), {})
-                row.update({column: partner.get(column) for column in columns})
-        yield row
+def _previous_splits(target: Path, mixture: MixtureSettings) -> Mapping[str, str]:
+    """The split of each row as last published, unless other fractions or another seed are asked for now."""
+    if not (target / "manifest.json").is_file():
+        return {}
+    if read_json(target / "manifest.json").get("splitting") != _splitting(mixture):
+        return {}
+    try:
+        table = load_examples(target)
+    except UserError as error:
+        print(f"{error}; rows whose split was a matter of chance may change it")
+        return {}
+    return dict(zip(table["id"], table["split"], strict=True))
+
+
+def _splitting(mixture: MixtureSettings) -> list[float]:
+    return [mixture.validation_fraction, mixture.test_fraction, mixture.split_seed]
+
+
+def _audit(rows: pd.DataFrame, leaking: pd.DataFrame, mixture: MixtureSettings, engine: Engine, folder: Path) -> dict[str, Any]:
+    published = rows.assign(split=rows["split"].mask(rows["held_out"], "held_out"))
+    report = {**leakage.audit(published, mixture, engine, folder), "removed": leakage.removed(leaking)}
+    if not report["passes"]:
+        raise UserError(
+            f"the leakage audit fails: {report['near']} of {report['test_rows']} test rows have a near duplicate in training or "
+            f"validation ({report['identical']} an identical text) and {report['families_across_splits']} families cross; "
+            "nothing was published; raise mixture.max_leaking only if you can say why"
+        )
+    return report
 
 
 def _publish(
+    target: Path,
+    inputs: str,
     settings: DataPrepSettings,
-    heads: list[str],
-    examples: list[Example],
-    refused: list[dict[str, Any]],
-    accounts: dict[str, dict[str, int]],
+    sources: Sequence[Ingested],
+    rows: pd.DataFrame,
+    refused: Mapping[str, pd.DataFrame],
+    report: dict[str, Any],
 ) -> Path:
-    schema = example_schema(heads)
-    table = pa.Table.from_pylist(examples, schema=schema)
-    target = Path(settings.data_dir) / settings.mixture.name
+    heads = sorted(settings.heads)
+    kept = rows[~rows["held_out"]]
+    if kept.empty:
+        raise UserError(
+            f"mixture {settings.mixture.name} has no row with a judgement left: check its sources' files and label mappings, "
+            "and whether near duplicates contradict each other (mixture.mask_conflicts)"
+        )
+    table = _example_table(sources, kept, heads)
+    refusals = _refusals(sources, refused)
+    accounts = _accounts(settings, sources, kept, refused, refusals)
     with publish_folder(target) as folder:
         progress = datasets.is_progress_bar_enabled()
         datasets.disable_progress_bars()
         Dataset(table).save_to_disk(str(folder / "table"))
         if progress:
             datasets.enable_progress_bars()
-        write_text(folder / "rejected.jsonl", "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in refused))
+        write_text(folder / "rejected.jsonl", "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in refusals))
         hashes = {path.name: sha256(path) for path in sorted((folder / "table").glob("*.arrow"))}
         config_hash = content_hash(json.dumps(asdict(settings.mixture), sort_keys=True))
         manifest = build_manifest(settings, accounts, table, config_hash, hashes)
-        manifest["language_check"] = language_report(tqdm(examples, desc="checking languages", unit=" rows", disable=None))
+        sizes = kept["family"].value_counts()
+        manifest |= {
+            "inputs_sha256": inputs,
+            "splitting": _splitting(settings.mixture),
+            "language_check": language_report(Counter(zip(kept["source"], kept["language"], kept["detected"], strict=True))),
+            "leakage": report,
+            "held_out": {source.name: source.licence for source in settings.mixture.held_out.values()},
+            "families": {
+                "count": len(sizes),
+                "largest": int(sizes.max()),
+                "in_more_than_one_source": int((kept.groupby("family")["source"].nunique() > 1).sum()),
+            },
+        }
         write_json(folder / "manifest.json", manifest)
         write_text(folder / "datasheet.md", render_datasheet(manifest))
+        write_text(folder / "datasheet.html", render_datasheet_html(manifest))
+        write_text(folder / "leakage.md", leakage.render(settings.mixture.name, report))
     return target
+
+
+def _example_table(sources: Sequence[Ingested], kept: pd.DataFrame, heads: Sequence[str]) -> pa.Table:
+    """The kept rows with the contract's columns; texts are copied from the sources' tables part by part."""
+    schema = example_schema(heads)
+    tables, start = [], 0
+    for ingested in sources:
+        size = len(ingested.table)
+        mine = kept[(kept.index >= start) & (kept.index < start + size)]
+        is_kept = np.zeros(size, dtype=bool)
+        is_kept[mine.index.to_numpy() - start] = True
+        columns = ingested.table.filter(pa.array(is_kept))
+        sense = {head: ingested.source.sense.get(head) for head in heads}
+        decided = {
+            **{head: pa.array(mine[head], type=pa.int8(), from_pandas=True) for head in heads},
+            "source": pa.repeat(pa.scalar(ingested.source.name), len(mine)),
+            "sense": pa.repeat(pa.scalar(sense, type=schema.field("sense").type), len(mine)),
+            "family": pa.array(mine["family"], type=pa.string()),
+            "split": pa.array(mine["split"], type=pa.string()),
+        }
+        tables.append(pa.table({name: decided.get(name, columns[name] if name in columns.column_names else None) for name in schema.names}))
+        start += size
+    return pa.concat_tables([table.cast(schema) for table in tables])
+
+
+def _refusals(sources: Sequence[Ingested], refused: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """Every row that is not in the table, with the reason."""
+    texts = pa.chunked_array([chunk for ingested in sources for chunk in ingested.table["text"].chunks], type=pa.string())
+    refusals = [rejection for ingested in sources for rejection in ingested.rejections]
+    reasons = {
+        "copies": "duplicate",
+        "leaking": "its family is in a higher official split",
+        "unjudged": "no head has a judgement (masked by the label mapping or by a contradiction)",
+    }
+    for fate, reason in reasons.items():
+        frame = refused[fate]
+        further = [name for name in ("duplicate_of", "against") if name in frame]
+        for row, text in zip(frame[["source", "id", *further]].to_dict("records"), texts.take(pa.array(frame.index)), strict=True):
+            refusals.append({**{str(name): value for name, value in row.items()}, "reason": reason, "text": text.as_py()})
+    return refusals
+
+
+def _accounts(
+    settings: DataPrepSettings,
+    sources: Sequence[Ingested],
+    kept: pd.DataFrame,
+    refused: Mapping[str, pd.DataFrame],
+    refusals: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """For each source of the mixture what came of its rows."""
+    near = kept["near"].map(kept["near"].value_counts()) > 1
+    judged = [kept, refused["leaking"], refused["unjudged"]]  # a copy dropped has its twin to speak for it
+    accounts: dict[str, dict[str, Any]] = {}
+    for ingested in sources:
+        name = ingested.source.name
+        if name not in {source.name for source in settings.mixture.sources.values()}:
+            continue
+        counted = {fate: int((frame["source"] == name).sum()) for fate, frame in refused.items()}
+        accounts[name] = {
+            **ingested.account,
+            "kept": int((kept["source"] == name).sum()),
+            "duplicates": counted["copies"],
+            "leaking": counted["leaking"],
+            "rejected": len(ingested.rejections) + counted["unjudged"],
+            "rejected_by_reason": dict(
+                Counter(
+                    str(row["reason"]) for row in refusals if row["source"] == name and "duplicate_of" not in row and "against" not in row
+                )
+            ),
+            "near_duplicates": int((near & (kept["source"] == name)).sum()),
+            "conflicts": sum(int(frame.loc[frame["source"] == name, "conflicts"].sum()) for frame in judged),
+        }
+    return accounts

@@ -24,11 +24,14 @@ class ValueSettings:
 
 @dataclass
 class ReaderSettings:
-    """How the bytes of a source's files become rows."""
+    """How a source's files become rows. What is null is detected, for each file by its name and content."""
 
-    format: str = MISSING  # csv, tsv, jsonl, json, parquet, xlsx, templates
-    encoding: str = "utf-8-sig"
-    delimiter: str = ","
+    format: str | None = None  # csv, tsv, jsonl, json, parquet, arrow, xlsx, templates
+    encoding: str | None = None  # of text: one of Python's, such as cp1256
+    delimiter: str | None = None  # of csv: one character
+    quoting: str | None = None  # of csv and tsv: double ("" in quotes is a mark), backslash (\" is one), none
+    subset: str | None = None  # of hf://owner/name: which of its configurations, where it has several
+    split: str | None = None  # of hf://owner/name: which split; null = all, told apart by a column `split`
 
 
 @dataclass
@@ -38,6 +41,16 @@ class JoinSettings:
     files: str = MISSING
     by: str = MISSING
     add: list[str] = field(default_factory=list)
+
+
+@dataclass
+class DownloadSettings:
+    """Where a source's files can be had: one commit of a GitHub repository, whose bytes can never change."""
+
+    repository: str = MISSING  # owner/name
+    commit: str = MISSING  # all 40 digits
+    checksums: str = MISSING  # path in this repository: the files to download, in the format of `sha256sum -c`, relative to data_root
+    paths: dict[str, str] = field(default_factory=dict)  # path pattern below data_root -> path pattern in the repository
 
 
 @dataclass
@@ -52,6 +65,7 @@ class SourceSettings:
     cite: str = ""
     embedded: bool = False  # its files are part of this repository
     evaluation_only: bool = False  # every row is a test row
+    download: DownloadSettings | None = None  # null: the files are placed by hand
     files: str = MISSING  # path pattern below data_root; what {name} matches becomes the column `name`
     reader: ReaderSettings = field(default_factory=ReaderSettings)
     join: list[JoinSettings] = field(default_factory=list)
@@ -63,6 +77,8 @@ class SourceSettings:
     labels: dict[str, dict[str, dict[str, int | None]]] = field(default_factory=dict)
     sense: dict[str, str] = field(default_factory=dict)  # per head: what this source's label means (see the taxonomy)
     hard_negative: ValueSettings = field(default_factory=ValueSettings)
+    parallel: dict[str, str] = field(default_factory=dict)  # columns that hold the same post in another language -> its BCP-47 code
+    votes: dict[str, list[str]] = field(default_factory=dict)  # head -> columns with one annotator's judgement each, in the labels' cells
     attributes: dict[str, ValueSettings] = field(default_factory=dict)
 
 
@@ -72,9 +88,13 @@ class MixtureSettings:
 
     name: str = MISSING
     sources: dict[str, SourceSettings] = field(default_factory=dict)
+    held_out: dict[str, SourceSettings] = field(default_factory=dict)  # not in the table: no row like theirs may be trained on
     validation_fraction: float = 0.1
     test_fraction: float = 0.2
     split_seed: int = 0
+    near_duplicate: float = 0.8  # least Jaccard similarity of character 4-grams
+    mask_conflicts: bool = True  # near duplicates with opposite labels lose them; otherwise they are only counted
+    max_leaking: float = 0.001  # share of test rows for which the audit may find a twin in training
 
 
 @dataclass
@@ -85,6 +105,15 @@ class HeadSettings:
 
 
 @dataclass
+class EngineSettings:
+    """Where the work runs."""
+
+    name: str = "local"  # local or ray
+    workers: int | None = None  # processes at a time; null = one per core
+    address: str | None = None  # of a Ray cluster; null = a cluster of this machine alone
+
+
+@dataclass
 class DataPrepSettings:
     """The primary config of `python -m data_prep`."""
 
@@ -92,6 +121,8 @@ class DataPrepSettings:
     heads: dict[str, HeadSettings] = field(default_factory=dict)
     data_root: str = "data/raw"
     data_dir: str = "data"
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    salt: str | None = None  # keys the hashes that ids and families are, so that nobody can recompute them
 
 
 def register_schemas() -> None:

@@ -21,6 +21,7 @@ ATTRIBUTES = pa.struct(
         ("voice", pa.string()),
         ("technique", pa.list_(pa.string())),
         ("code_switched", pa.bool_()),
+        ("date", pa.date32()),  # when it was posted; null where unknown or unparsable
     ]
 )
 
@@ -57,7 +58,10 @@ def load_examples(folder: Path) -> Dataset:
             f"{folder} holds no prepared data: run `python -m data_prep mixture={folder.name} data_root=<folder of the raw sets>`"
         )
     manifest = read_json(folder / "manifest.json")
-    table = cast(Dataset, load_from_disk(str(folder / "table")))
+    try:
+        table = cast(Dataset, load_from_disk(str(folder / "table")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is damaged ({' '.join(str(error).split())}): prepare it again with `python -m data_prep`") from error
     expected = example_schema(manifest["heads"])
     if table.features.arrow_schema.names != expected.names or len(table) != manifest["rows"]:
         raise UserError(f"{folder} does not match its manifest: prepare it again with `python -m data_prep`")

@@ -14,6 +14,8 @@ from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings, to_settings
 from data_prep.table import load_examples
 
+ENGLISH = ("rain fell early", "who sings now?", "a blue door")
+
 
 def lines(path: Path, content: str, encoding: str = "utf-8") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,13 @@ def raw(tmp_path: Path) -> Path:
     )
     lines(root / "id_multilabel_hate" / "re_dataset.csv", f"{header}\n{body}\n", "latin-1")
     posts: dict[str, dict[str, Any]] = {
-        str(key): {"id": str(key), "text": f"yeh text {key}", "labels": [{"technique": "Slogans"}] * (key % 2)} for key in range(3)
+        str(key): {
+            "id": str(key),
+            "text": f"yeh text {key}",
+            "translation": ENGLISH[key],
+            "labels": [{"technique": "Slogans"}] * (key % 2),
+        }
+        for key in range(3)
     }
     folder = root / "codeswitch_en_romanurdu_propaganda"
     lines(folder / "dataset.json", json.dumps(posts))
@@ -98,7 +106,7 @@ def test_the_research_mixture_maps_every_set(raw: Path, tmp_path: Path, compose_
         "germeval_harmful_de": (0, 0, 1, 2),
         "edos_en": (0, 0, 1, 3),
         "id_multilabel_hate": (0, 0, 1, 2),
-        "codeswitch_en_romanurdu": (1, 3, 0, 0),
+        "codeswitch_en_romanurdu": (2, 6, 0, 0),
         "unlp2025_manipulation": (1, 2, 0, 0),
         "arpro_v2_dev_ar": (1, 2, 0, 0),
         "semeval2021_task6_en": (3, 6, 0, 0),
@@ -109,7 +117,12 @@ def test_the_research_mixture_maps_every_set(raw: Path, tmp_path: Path, compose_
     def of(source: str, column: str) -> list[Any]:
         return table[table.source == source].sort_values("text")[column].tolist()
 
-    assert of("codeswitch_en_romanurdu", "split") == ["train", "test", "validation"]
+    switched = table[table.source == "codeswitch_en_romanurdu"]
+    assert dict(zip(switched.text, switched.split, strict=True)) == {
+        **{"yeh text 0": "train", "yeh text 1": "test", "yeh text 2": "validation"},
+        **{ENGLISH[0]: "train", ENGLISH[1]: "test", ENGLISH[2]: "validation"},
+    }
+    assert switched.groupby("family").language.nunique().tolist() == [2, 2, 2], "a post and its translation are one family"
     assert set(of("unlp2025_manipulation", "language")) == {"uk", "ru"}
     assert set(of("sib200_topics", "language")) == {"ur", "en"}
     sib = table[table.source == "sib200_topics"]
