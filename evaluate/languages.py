@@ -5,7 +5,7 @@ NAMES = {
     "es": "Spanish", "fa": "Persian", "fr": "French", "he": "Hebrew", "hi": "Hindi", "id": "Indonesian",
     "ks": "Kashmiri", "ne": "Nepali", "pa": "Punjabi (Gurmukhi)", "pnb": "Punjabi (Shahmukhi)", "prs": "Dari",
     "ps": "Pashto", "ru": "Russian", "sd": "Sindhi", "tr": "Turkish", "ug": "Uyghur", "uk": "Ukrainian",
-    "ur": "Urdu", "ur-Latn": "Roman Urdu", "zh": "Chinese", "und": "undetermined",
+    "ur": "Urdu", "ur-Latn": "Roman Urdu", "zh": "Chinese", "und": "undetermined", "mul": "all its languages",
 }  # fmt: skip
 
 

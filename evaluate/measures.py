@@ -14,6 +14,8 @@ from evaluate.settings import EvaluateSettings
 from train.loss import MASKED
 from train.tokenised import label_matrix
 
+MULTIPLE = "mul"  # ISO 639-2 for several languages at once: all of a source's
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -87,8 +89,10 @@ def measure(scored: Scored, settings: EvaluateSettings) -> Measures:
                 )
             )
         for source in sorted(set(sources[judged].tolist())):
-            for language in sorted(set(languages[judged & (sources == source)].tolist())):
-                rows = judged & (sources == source) & (languages == language)
+            of_source = judged & (sources == source)
+            spoken = sorted(set(languages[of_source].tolist()))
+            for language in [*spoken, *([MULTIPLE] if len(spoken) > 1 else [])]:
+                rows = of_source if language == MULTIPLE else of_source & (languages == language)
                 source_cells.append(SourceCell(head, source, language, str(sense_of[rows][0]), _figures(scored, column, rows)))
     gate = judge({(cell.head, cell.language): cell.verdict for cell in cells}, scored.heads)
     tiers = {head: {cell.language: cell.verdict.tier for cell in cells if cell.head == head} for head in scored.heads}
