@@ -15,16 +15,18 @@ is at hand: those two are only tested on this project's own sentences.
 
 import argparse
 import json
+import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 
+from data_prep.engine import Sequential
+from data_prep.ingest import ingest
 from data_prep.language import detect_language, language_report
-from data_prep.pipeline import map_source
 from data_prep.settings import DataPrepSettings, register_schemas, to_settings
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -37,8 +39,17 @@ def read_examples(data_root: str) -> list[dict[str, Any]]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("data_prep", ["mixture=research", f"data_root={data_root}"])
     settings: DataPrepSettings = to_settings(config, DataPrepSettings)
-    heads = sorted(settings.heads)
-    return [example for source in settings.mixture.sources.values() for example in map_source(source, settings, heads)[0]]
+    examples = []
+    with tempfile.TemporaryDirectory() as settings.data_dir:
+        for source in settings.mixture.sources.values():
+            table = ingest(source, settings, Sequential()).table.select(["language", "text", "normalised"])
+            examples += [{**row, "source": source.name} for row in table.to_pylist()]
+    return examples
+
+
+def report(examples: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """`language_report` with the language detected in `column`."""
+    return language_report(Counter((row["source"], row["language"], detect_language(row[column])[0]) for row in examples))
 
 
 def agreement(cell: dict[str, Any]) -> float | None:
@@ -55,8 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     examples = read_examples(arguments.data_root)[:: 10 if arguments.quick else 1]
 
-    received = language_report(examples)
-    normalised = language_report({**example, "text": example["normalised"]} for example in examples)
+    received, normalised = report(examples, "text"), report(examples, "normalised")
     print(f"{'source':<28}{'declared':<10}{'agree':>7}{'disagree':>10}{'unchecked':>11}{'agree %':>9}{'normalised %':>14}  detected")
     for cell, folded in zip(received, normalised, strict=True):
         shares = (f"{share:.1f}" if share is not None else "–" for share in (agreement(cell), agreement(folded)))
