@@ -172,7 +172,17 @@ def _context(manifest: dict[str, Any]) -> dict[str, Any]:
         "passes": leakage.get("passes", not leakage.get("remaining")),
         "checked": _pairs(facts | leakage.get("checked", {})),
         "families": manifest.get("families"),
-        "cells": [(*key, sources[key[0]]["sense"].get(key[2], ""), splits) for key, splits in cells.items()],
+        "cells": [
+            (
+                source,
+                language,
+                head,
+                sources[source]["sense"].get(head, ""),
+                sources[source].get("as_read", {}).get(head, {}).get(language),
+                splits,
+            )
+            for (source, language, head), splits in cells.items()
+        ],
         "plot": plot_counts(manifest["counts"]),
         "splits": [{**row, "rows": sum(row[split] for split in SPLITS)} for row in manifest.get("splits", [])],
         "agreement": [

@@ -9,7 +9,7 @@ import itertools
 import json
 import shutil
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -116,6 +116,7 @@ def _map_to(folder: Path, source: SourceSettings, root: Path, settings: DataPrep
     rejections: list[dict[str, Any]] = []
     votes: dict[str, list[list[int | None]]] = {head: [] for head in source.votes}
     rows_in = dates = 0
+    as_read = {head: defaultdict[str, list[int]](lambda: [0, 0]) for head in heads}
     rows = tqdm(_joined_rows(root, source), desc=f"reading {source.name}", unit=" rows", disable=None)
     with pa.OSFile(str(folder / "examples.arrow"), "wb") as file, pa.ipc.new_file(file, ingested_schema(heads)) as writer:
         for chunk in engine.map(partial(map_rows, source=source, heads=heads, salt=settings.salt), _chunks(enumerate(rows, 1))):
@@ -125,9 +126,14 @@ def _map_to(folder: Path, source: SourceSettings, root: Path, settings: DataPrep
             for head, judged in chunk.votes.items():
                 votes[head] += judged
             dates += pa.compute.struct_field(chunk.examples["attributes"], "date").null_count
+            for head in heads:
+                for cell in chunk.examples.group_by(["language", head]).aggregate([([], "count_all")]).to_pylist():
+                    if cell[head] is not None:
+                        as_read[head][cell["language"]][cell[head]] += cell["count_all"]
     _check(source, root, rows_in, rejections)
     account = {
         "rows_in": rows_in,
+        "as_read": as_read,  # head -> language -> negatives and positives, before anything is dropped or masked
         "unparsable_dates": dates if "date" in source.attributes else 0,
         "agreement": {head: asdict(agreement(np.array(judged, dtype=float).reshape(len(judged), -1))) for head, judged in votes.items()},
     }

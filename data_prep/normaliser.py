@@ -1,10 +1,12 @@
 """The one text normaliser: built here, serialised inside `tokenizer.json`, so training and serving agree.
 
 Only rule kinds that the Rust and the JavaScript tokenizers execute alike are used (NFC, NFKC, Strip and
-Replace with a regular expression of explicit character classes). Each rule says what it removes and why.
+Replace with a regular expression of explicit character classes). Each rule says what it removes and why;
+docs/normaliser.md explains the choices per language and what they were measured to cost.
 """
 
 from functools import cache
+from itertools import pairwise
 
 from tokenizers import Regex, normalizers
 
@@ -27,6 +29,65 @@ _ARABIC_LETTERS = {
     "\u0671": "\u0627",  # alef wasla -> alef
 }
 
+# Letters that look alike in Latin, Cyrillic and Greek. Inside a word that is otherwise of one script, such a letter of
+# another was typed to slip past a filter (or slipped in from a keyboard), and is taken for what it looks like. A mixed
+# word of look-alikes only is taken for Latin, unless just an i is Latin: that one is common in Ukrainian keyboards' texts.
+_LATIN_LOOKALIKES = {
+    **{
+        "a": "аα",
+        "c": "с",
+        "e": "е",
+        "h": "һ",
+        "i": "іι",
+        "j": "ј",
+        "o": "оο",
+        "p": "рρ",
+        "s": "ѕ",
+        "u": "υ",
+        "v": "ν",
+        "x": "хχ",
+        "y": "у",
+    },
+    **{"A": "АΑ", "B": "ВΒ", "C": "С", "E": "ЕΕ", "H": "НΗ", "I": "ІΙ", "J": "Ј", "K": "КΚ", "M": "МΜ", "N": "Ν", "O": "ОΟ", "P": "РΡ"},
+    **{"S": "Ѕ", "T": "ТΤ", "X": "ХΧ", "Y": "ҮΥ", "Z": "Ζ"},
+}
+_CYRILLIC_LOOKALIKES = dict(zip("аеіорсухёїАВСЕНІКМОРТХЁЇ", "aeiopcyxëïABCEHIKMOPTXËÏ", strict=True))
+_LATIN = [chr(code) for start, end in ((0x41, 0x5B), (0x61, 0x7B), (0xC0, 0x250), (0x1E00, 0x1F00)) for code in range(start, end)]
+_CYRILLIC = [chr(code) for code in range(0x400, 0x530)]
+_GREEK = [chr(code) for start, end in ((0x370, 0x400), (0x1F00, 0x2000)) for code in range(start, end)]
+_COMBINING = [chr(code) for code in range(0x300, 0x370)]
+_WORD = 12  # letters either side that decide what script a word is of: a lookbehind costs the square of this
+
+
+def _character_class(characters: list[str]) -> str:
+    """The inside of [...] for some characters, neighbours as ranges.
+
+    >>> _character_class(["a", "b", "c", "x"])
+    'a-cx'
+    """
+    codes = sorted({ord(character) for character in characters})
+    starts = [codes[0], *(after for before, after in pairwise(codes) if after != before + 1)]
+    ends = [*(before for before, after in pairwise(codes) if after != before + 1), codes[-1]]
+    return "".join(chr(start) if start == end else f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+
+
+def _lookalike_rules() -> list[normalizers.Normalizer]:
+    """One rule per letter: a look-alike in a word with a letter of the other script, and without one that this script lacks."""
+    rules: list[normalizers.Normalizer] = []
+    for lookalikes, script, others, unsure in (
+        (_LATIN_LOOKALIKES, _LATIN, [*_CYRILLIC, *_GREEK], "iI"),
+        (_CYRILLIC_LOOKALIKES, _CYRILLIC, [*_LATIN, *_GREEK], "".join(_LATIN_LOOKALIKES.values())),
+    ):
+        foreign = [letter for letters in lookalikes.values() for letter in letters]
+        word = f"[{_character_class([*script, *foreign, *_COMBINING])}]"
+        own = f"[{_character_class([letter for letter in script if letter not in unsure and letter.isalpha()])}]"
+        other = f"[{_character_class([letter for letter in others if letter not in foreign])}]"
+        for letter, letters in lookalikes.items():
+            apart = f"(?!{word}{{0,{_WORD}}}{other})(?<!{other}{word}{{1,{_WORD + 1}}})"
+            beside = f"(?:(?={word}{{0,{_WORD}}}{own})|(?<={own}{word}{{1,{_WORD + 1}}}))"
+            rules.append(normalizers.Replace(Regex(f"[{letters}]{apart}{beside}"), letter))
+    return rules
+
 
 @cache
 def build_normaliser() -> normalizers.Sequence:
@@ -46,11 +107,16 @@ def build_normaliser() -> normalizers.Sequence:
         replace(_ARABIC_MARKS, ""),
         *(replace(letters, letter) for letters, letter in _ARABIC_LETTERS.items()),
         normalizers.NFC(),  # removing marks can bring a base and a combining character together
+        *_lookalike_rules(),
         # What identifies a person or leads out of the post is masked before any model sees it.
         replace(r"(?:https?://|www\.)[^\s]+", " http "),
         replace(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", " email "),
         replace(r"@[\p{L}\p{N}_]+", " @user "),
         replace(r"\+?\p{Nd}(?:[ ().-]{0,2}\p{Nd}){8,}", " phone "),
+        # A hashtag is words: apart from its sign, at its capitals and underscores, they are pieces the encoder knows.
+        replace(r"(?<=#[\p{L}\p{M}\p{N}_]{0,60}\p{Ll})(?=\p{Lu})", " "),
+        replace(r"#(?=[\p{L}\p{N}_])", "# "),
+        replace("_+", " "),
         replace(r"([^\p{Nd}\s])(?=\1{2,})", ""),  # soooo -> soo
         # XLM-R's special tokens typed as text would become control ids: break them up.
         replace(r"<(?=/?(?:s|pad|unk|mask)>)", "< "),

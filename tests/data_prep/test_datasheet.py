@@ -120,7 +120,10 @@ def table_rows(markdown: str) -> list[list[str]]:
 
 
 def test_counts_are_shown_by_source_language_head_and_sense() -> None:
-    assert "| posts | ur | propaganda | persuasion | 10,000 / 400 | – | 1,000 / 3 |" in render_datasheet(manifest())
+    document = manifest()
+    document["sources"]["posts"]["as_read"] = {"propaganda": {"ur": [11_234, 405]}}
+    assert "| posts | ur | propaganda | persuasion | 11,234 / 405 | 10,000 / 400 | – | 1,000 / 3 |" in render_datasheet(document)
+    assert "<td>11,234 / 405</td><td>10,000 / 400</td>" in render_datasheet_html(document)
     text = Page(render_datasheet_html(manifest())).text
     for expected in ("persuasion", "10,000 / 400", "1,000 / 3", "30 / 0", "c0ffee", "f00d"):
         assert expected in text

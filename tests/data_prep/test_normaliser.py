@@ -50,7 +50,18 @@ AWKWARD = st.text(
         ("special tokens", "a </s> b <pad> <mask>", "a < /s> b < pad> < mask>"),
         ("special token in disguise", "＜p\u200bad＞", "< pad>"),
         ("white space", " a\t\n b\u00a0c ", "a b c"),
-        ("hashtag keeps its word", "#آزادی", "#آزادی"),
+        ("hashtag keeps its word", "#آزادی", "# آزادی"),
+        ("hashtag at capitals and underscores", "#FreeDalmire_now, iPhone", "# Free Dalmire now, iPhone"),
+        ("hashtag with underscore", "#بازار_دالمیر", "# بازار دالمیر"),
+        ("Cyrillic in a Latin word", "kіll thе lіghts", "kill the lights"),
+        ("Greek in a Latin word", "Dαlmire ρlan", "Dalmire plan"),
+        ("Latin in a Cyrillic word", "Мiрний Cегодня ещë", "Мірний Сегодня ещё"),
+        ("a mixed word of look-alikes only is Latin", "сoре ВВC", "cope BBC"),
+        ("but not if only its i is Latin", "Мiр", "Мiр"),
+        ("a word of look-alikes of one script stays", "рот cop", "рот cop"),
+        ("a word of both scripts stays", "SMSки VKшник", "SMSки VKшник"),
+        ("words of two scripts side by side stay", "он ok, в Ruvel", "он ok, в Ruvel"),
+        ("Greek stays", "λόγος και χαρά", "λόγος και χαρά"),
         ("emoji", "👍🏽❤️", "👍🏽❤"),
     ],
 )
@@ -62,6 +73,42 @@ def test_rule(rule: str, text: str, expected: str) -> None:
 def test_idempotent(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
+
+
+@given(AWKWARD)
+def test_the_length_is_bounded(text: str) -> None:
+    # NFKC makes at most 18 characters of one (U+FDFA); a mask stands for at least one character and adds at most 6
+    assert len(normalise(text)) <= 18 * len(text) + 6
+
+
+@pytest.mark.parametrize("character", ["\ufdfa", "@", "#", "<s>", "\u0627\u200c", "a\u0430", "_", "9", "\u0301", "#aB"])
+def test_a_long_run_takes_no_longer_than_its_length(character: str) -> None:
+    """A pattern that tries every start again would need minutes here; the suite's time limit would end it."""
+    assert len(normalise(character * 20_000)) <= 20_000 * 19
+
+
+# One sentence each, machine-assisted: what the rules change in a language's usual spelling, and what they must leave.
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("ur", "رُوول میں بھیڑ تھی، کل بھی۔", "روول میں بھیڑ تھی، کل بھی۔"),
+        ("ur", "ھم آئیں گے", "ھم آئیں گے"),  # do-chashmi he for h is common but ambiguous: left
+        ("ps", "ښوونځي کې ډېر ماشومان وو", "ښوونځی کې ډېر ماشومان وو"),  # the known cost: ي and ی fall together
+        ("sd", "اڄ بازار بند آهي", "اڄ بازار بند آہی"),  # the letter changes, in the vocabulary as well
+        ("sd", "ڪتاب ۽ ڳالھ", "ڪتاب ۽ ڳالھ"),
+        ("bal", "مروچی بازار بند اِنت", "مروچی بازار بند انت"),
+        ("fa", "می‌خواهم کتاب‌ها را ببینم", "می خواہم کتاب ہا را ببینم"),
+        ("ar", "ذهب إلى المدرسة على الأقدام", "ذہب إلی المدرسة علی الأقدام"),
+        ("pnb", "اَج مینہ وسیا", "اج مینہ وسیا"),
+        ("hi", "क़लम और ज़मीन", "क़लम और ज़मीन".replace("\u095b", "\u091c\u093c").replace("\u0958", "\u0915\u093c")),
+        ("bn", "আজ বাজার বন্ধ ছিল", "আজ বাজার বন্ধ ছিল"),
+        ("ur-Latn", "aaj bazaar band thaaaa yaar", "aaj bazaar band thaa yaar"),
+        ("tr", "İstanbul'da yağmur", "İstanbul'da yağmur"),
+        ("ru", "Ёлка и йод", "Ёлка и йод"),
+    ],
+)
+def test_language(language: str, text: str, expected: str) -> None:
+    assert normalise(text) == expected, language
 
 
 @given(AWKWARD)

@@ -32,6 +32,7 @@ def test_rows_in_equal_rows_accounted_for(tmp_path: Path) -> None:
     assert {key: account[key] for key in ("rows_in", "kept", "duplicates", "leaking", "rejected", "conflicts")} == {
         "rows_in": 6, "kept": 3, "duplicates": 1, "leaking": 0, "rejected": 2, "conflicts": 1,
     }  # fmt: skip
+    assert account["as_read"] == {"propaganda": {"en": [2, 2]}, "violence_glorification": {"en": [3, 0]}}
     refused = [json.loads(line) for line in (folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row.get("row"), row["reason"][:12]) for row in refused] == [(5, "empty text"), (None, "duplicate"), (None, "no head has ")]
 
