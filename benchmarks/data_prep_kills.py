@@ -1,6 +1,6 @@
 """What a killed `python -m data_prep` leaves behind: kills it at random moments and looks.
 
-PYTHONPATH=. python benchmarks/data_prep_kills.py [--kills 20] [--quick]
+python benchmarks/data_prep_kills.py [--kills 20] [--quick]
 
 Prepares the embedded sample again and again, each time with another split seed so that another table would be published,
 and kills the process (SIGKILL) at a moment drawn uniformly from its run time. After each kill the data set must be whole:
@@ -18,14 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_prep.files import read_json, sha256
-from data_prep.table import load_examples
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be a benchmark
+
+from data_prep.files import read_json, sha256  # noqa: E402
+from data_prep.table import load_examples  # noqa: E402
 
 
 def prepare(folder: Path, seed: int) -> "subprocess.Popen[bytes]":
     """Start a preparation of the sample into `folder`."""
     command = [sys.executable, "-m", "data_prep", f"data_dir={folder}", f"mixture.split_seed={seed}", "engine.workers=1"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": sys.path[0]}, cwd=sys.path[0]
+    )
 
 
 def is_wrong(folder: Path) -> bool:

@@ -108,16 +108,23 @@ def tiny_rows(count: int = 240) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.fixture(scope="session")
-def tiny_workspace(tmp_path_factory: pytest.TempPathFactory, compose_stage: Callable[..., Any]) -> Path:
-    """A folder with data/mine, one finished run runs/tiny/latest and its release releases/tiny."""
-    folder = tmp_path_factory.mktemp("workspace")
-    prepare_rows(folder, tiny_rows())
-    config = compose_stage("train", "encoder=tiny", "name=tiny", "trainer.epochs=8", "trainer.learning_rate=1e-2", "trainer.bf16=false")
+def tiny_settings(folder: Path, *overrides: str) -> TrainSettings:
+    """Settings of a run of the tiny encoder on the mixture that `prepare_rows` prepares below `folder`."""
+    fast = ("encoder=tiny", "name=tiny", "trainer.epochs=12", "trainer.learning_rate=1e-2", "trainer.bf16=false", "trainer.trackers=[]")
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose("train", overrides=[*fast, *overrides])
     settings: TrainSettings = to_settings(config, TrainSettings)
     settings.trainer.sampling.tokens_per_batch = 256
     settings.mixture = MixtureSettings(name="mine", sources={"posts": jsonl_source()})
     settings.data_dir, settings.runs_dir = str(folder / "data"), str(folder / "runs")
-    train(settings)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data/mine, one finished run runs/tiny/latest and its release releases/tiny."""
+    folder = tmp_path_factory.mktemp("workspace")
+    prepare_rows(folder, tiny_rows())
+    train(tiny_settings(folder))
     export_release(ExportSettings(run=str(folder / "runs" / "tiny" / "latest"), release="tiny", releases_dir=str(folder / "releases")))
     return folder

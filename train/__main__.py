@@ -1,26 +1,34 @@
 """`python -m train experiment=...`: fine-tune the encoder on a prepared mixture and fit the policy."""
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from data_prep.command import run_stage, user_errors
+from data_prep.command import UserError, run_stage, user_errors
 from data_prep.files import read_json
 from data_prep.settings import to_settings
+from train.processes import is_main_process
 from train.settings import TrainSettings, register_schemas
 from train.stage import train
 
 
 @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
-def main(config: DictConfig) -> None:
-    """Train as the composed configuration says, and say where the run lies."""
+def main(config: DictConfig) -> float | None:
+    """Train as the composed configuration says, say where the run lies, and return what a sweep compares."""
     with user_errors():
         settings: TrainSettings = to_settings(config, TrainSettings)
+        if settings.resume and len(HydraConfig.get().overrides.task) > 1:
+            raise UserError("resume goes on with the run's own settings: give nothing beside it, or train anew without it")
         folder = train(settings)
-        figures = read_json(folder / "run.json")["figures"]
-        latest = folder.parent / "latest"
+        if not is_main_process():
+            return None
+        record = read_json(folder / "run.json")
+        figures, name = record["figures"], record["settings"]["name"]
         print(f"\ntrained {figures['steps']} steps in {figures['training_seconds']:.0f} s, {figures['rows_per_second']:.1f} rows/s")
-        print(f"best validation {settings.trainer.best_metric} {figures['best_metric']:.3f} -> {folder}")
-        print(f"next: python -m export run={latest} release={settings.name}")
+        print(f"best validation {record['settings']['trainer']['best_metric']} {figures['best_metric']:.3f} -> {folder}")
+        print(f"curves: {folder / 'report.png'}; all runs: {folder.parent.parent / 'index.md'}")
+        print(f"next: python -m export run={folder.parent / 'latest'} release={name}")
+        return float(figures["best_metric"])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ class LanguageProgress(TrainerCallback):
     """A progress bar on a terminal (silent in a log), and a line per evaluation everywhere."""
 
     def __init__(self, best_metric: str) -> None:
-        self.metric = best_metric.removeprefix("macro_").removeprefix("worst_")
+        self.metric = "auprc" if best_metric == "loss" else best_metric.partition("_")[2]
         self.bar: Any = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

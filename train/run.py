@@ -1,5 +1,6 @@
 """The run folder: the contract between training and export."""
 
+import itertools
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer
 
 from data_prep.command import UserError
 from data_prep.files import read_json, write_json, write_text
+from data_prep.settings import to_settings
 from train.model import MultiHeadClassifier
 from train.policy import Policy
 from train.settings import TrainSettings
@@ -29,6 +31,37 @@ class Run:
     tokenizer: Tokenizer
     policy: Policy
     record: dict[str, Any]
+
+
+def begin_run(folder: Path, settings: TrainSettings, data_manifest: dict[str, Any]) -> Path:
+    """Make the folder of a new run and write what resuming it needs; a taken name gets a number."""
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}; give a runs_dir that is writable") from error
+        write_json(candidate / "begun.json", {"settings": asdict(settings), "table_sha256": data_manifest["table_sha256"]})
+        return candidate
+    raise AssertionError
+
+
+def unfinished_settings(folder: Path) -> TrainSettings:
+    """The settings that a run began with.
+
+    Raises
+    ------
+    UserError
+        If there is no such run, or it is finished.
+    """
+    if not (folder / "begun.json").is_file():
+        raise UserError(f"resume={folder} is no folder of a run: give runs/<name>/<timestamp>")
+    if (folder / "run.json").is_file():
+        raise UserError(f"the run {folder} is finished: export it with `python -m export run={folder} release=<name>`")
+    settings: TrainSettings = to_settings(read_json(folder / "begun.json")["settings"], TrainSettings)
+    return settings
 
 
 def save_run(
@@ -71,7 +104,7 @@ def load_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise UserError(f"no run at {folder}: train one with `python -m train experiment=quickstart`")
     if not (folder / "run.json").is_file():
-        raise UserError(f"the run {folder} did not finish: train again, or give the folder of a finished run")
+        raise UserError(f"the run {folder} did not finish: go on with `python -m train resume={folder}`, or give a finished run")
     return Run(
         folder=folder,
         model=MultiHeadClassifier.from_pretrained(folder / "model").eval(),

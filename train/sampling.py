@@ -51,8 +51,9 @@ def batch_by_tokens(indices: Indices, lengths: Indices, tokens_per_batch: int) -
 class LengthBucketedBatches(Sampler[list[int]]):
     """Training batches of similar length in random order, different each epoch, the same for the same seed.
 
-    Every epoch has as many batches as the first: `transformers.Trainer` plans its steps once. Epochs that
-    would have more leave out random ones, epochs with fewer repeat random ones; the difference is a few.
+    Every epoch has as many batches as the first, rounded up to a multiple of `multiple_of` (batches in an optimiser step,
+    over all processes): `transformers.Trainer` plans its steps once, and processes wait for each other. Epochs that would
+    have more leave out random ones, epochs with fewer repeat random ones; the difference is a few.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class LengthBucketedBatches(Sampler[list[int]]):
         tokens_per_batch: int,
         max_negatives_per_source: int | None,
         seed: int,
+        multiple_of: int = 1,
     ) -> None:
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.sources = np.asarray(sources)
@@ -72,7 +74,7 @@ class LengthBucketedBatches(Sampler[list[int]]):
         self.max_negatives_per_source = max_negatives_per_source
         self.seed = seed
         self.epoch = 0
-        self.length = len(self._batches(0))
+        self.length = -(-len(self._batches(0)) // multiple_of) * multiple_of
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches iteration yields; the data loader calls this."""

@@ -43,9 +43,14 @@ class TrainerSettings:
     dropout: float = 0.1
     seed: int = 1
     bf16: bool | None = None  # null: where the processor or GPU computes in it
+    compile: bool = False  # torch.compile: pays on a GPU after some minutes
+    gradient_accumulation: int = 1  # batches in an optimiser step, each of sampling.tokens_per_batch
     max_steps: int = -1
     evaluations_per_epoch: int = 1
-    best_metric: str = "macro_auprc"  # or worst_auprc, macro_auroc, worst_auroc, macro_f1, worst_f1, loss
+    best_metric: str = "macro_auprc"  # macro_, worst_ or a percentile such as p25_ of auprc, auroc or f1; or loss
+    patience: int | None = None  # evaluations without a better best_metric after which training stops
+    checkpoint_minutes: float = 10  # a kill costs at most this much
+    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])  # also wandb, mlflow
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
 
@@ -71,6 +76,7 @@ class TrainSettings:
     data_root: str = "data/raw"
     data_dir: str = "data"
     runs_dir: str = "runs"
+    resume: str | None = None  # an unfinished run's folder: go on with its own settings
 
 
 def register_schemas() -> None:

@@ -20,13 +20,20 @@ from data_prep.files import read_json
 from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings
 from data_prep.table import load_examples
+from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
 from train.encoder import load_encoder, trim_vocabulary
 from train.model import MultiHeadClassifier, build_classifier
+from train.overview import plot_run, write_index
 from train.policy import Policy, fit_policy
-from train.run import point_latest, save_run
+from train.processes import agree, is_main_process
+from train.run import begin_run, point_latest, save_run, unfinished_settings
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows, label_matrix
-from train.trainer import build_trainer, judged_rows, predict_logits
+from train.trainer import BucketedTrainer, build_trainer, judged_rows, predict_logits
+
+
+class Interrupted(SystemExit):
+    """A signal ended the training; its state is saved, and the exit code is the shell's for that signal."""
 
 
 def find_examples(settings: TrainSettings) -> Dataset:
@@ -65,28 +72,46 @@ class Fitted:
 
 
 def train(settings: TrainSettings) -> Path:
-    """Fine-tune, fit the policy, save the run; returns its folder."""
+    """Fine-tune, fit the policy, save the run; returns its folder.
+
+    Raises
+    ------
+    UserError
+        If the data, the encoder or the run to resume cannot be used, or the disk is full.
+    Interrupted
+        If a signal ended the training; a checkpoint to resume from is saved.
+    """
     started = time.monotonic()
+    folder = Path(settings.resume) if settings.resume else None
+    if folder is not None:
+        settings = unfinished_settings(folder)
     table = find_examples(settings)
     manifest = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")
     heads = sorted(settings.heads)
     train_table = select_split(table, "train", heads)
     validation_table = select_split(table, "validation", heads)
+    if folder is None:
+        folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        folder = agree(begin_run(folder, settings, manifest) if is_main_process() else folder)
+    elif read_json(folder / "begun.json")["table_sha256"] != manifest["table_sha256"]:
+        raise UserError(f"the data in {settings.data_dir}/{settings.mixture.name} changed since {folder} began: train again")
 
-    folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     fitted = fit(settings, train_table, validation_table, folder)
-    figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
-    save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    point_latest(folder)
+    if is_main_process():
+        figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
+        plot_run(folder, fitted.log, settings.trainer.best_metric)
+        save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        point_latest(folder)
+        write_index(Path(settings.runs_dir))
     return folder
 
 
 def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path) -> Fitted:
     """Fine-tune on the training rows; the validation rows choose the checkpoint and the policy.
 
-    The whole recipe of a run, from the pre-trained encoder on, for any rows with at least one judged head. `folder` must
-    not exist: it is made once the encoder is loaded, and keeps the trainer's checkpoints.
+    The whole recipe of a run, from the pre-trained encoder on, for any rows with at least one judged head. `folder` keeps
+    the trainer's checkpoints; the newest whole one there is gone on from, to the weights that an uninterrupted run ends with.
     """
     heads = sorted(settings.heads)
     set_seed(settings.trainer.seed)
@@ -95,22 +120,18 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
         encoder = trim_vocabulary(encoder, list(train_table["text"]), settings.encoder.reserve)
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)
     tokenizer = encoder.tokenizer
+    folder.mkdir(parents=True, exist_ok=True)
     train_rows = TokenisedRows(train_table, tokenizer, heads)
-    lengths = TokenisedRows(validation_table, tokenizer, heads).lengths
-    validation_table = validation_table.select(np.argsort(-lengths, kind="stable"))  # longest first: memory trouble shows early
     validation_rows = TokenisedRows(validation_table, tokenizer, heads)
-
-    folder.mkdir(parents=True)
     trainer = build_trainer(
         model, train_rows, list(train_table["source"]), validation_rows, list(validation_table["language"]), settings.trainer, folder
     )
     training_started = time.monotonic()
-    result = trainer.train()
+    training_loss = run_trainer(trainer, folder)
     training_seconds = time.monotonic() - training_started
 
     logits, _ = predict_logits(model, validation_rows)
     policy = fit_policy(logits, validation_rows.labels, list(validation_table["language"]), heads, settings.policy)
-    log = trainer.state.log_history
     figures = {
         "train_rows": len(train_rows),
         "validation_rows": len(validation_rows),
@@ -118,10 +139,39 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": trainer.state.global_step,
         "training_seconds": training_seconds,
-        "rows_per_second": len(np.concatenate(trainer.sampler._batches(0))) * settings.trainer.epochs / training_seconds,
-        "train_loss": result.training_loss,
+        "rows_per_second": len(np.concatenate(trainer.sampler._batches(0))) * (trainer.state.epoch or 0) / training_seconds,
+        "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
         "peak_gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
     }
-    return Fitted(model, tokenizer, policy, log, figures)
+    return Fitted(model, tokenizer, policy, trainer.state.log_history, figures)
+
+
+def run_trainer(trainer: BucketedTrainer, folder: Path) -> float:
+    """Train from the newest whole checkpoint, or from the beginning; returns the mean training loss.
+
+    Raises
+    ------
+    UserError
+        If the disk is full, or the best checkpoint was damaged meanwhile.
+    Interrupted
+        After a signal.
+    """
+    checkpoint = newest_whole_checkpoint(folder / "checkpoints")
+    stops = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, SafeStops))
+    again = f"`python -m train resume={folder}`"
+    try:
+        with stops.listening():
+            loss: float = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
+    except Exception as error:
+        if shutil.disk_usage(folder).free < 2**28:
+            raise UserError(f"the disk with {folder} is full ({error}): make room, then go on with {again}") from error
+        raise
+    if stops.signal is not None:
+        print(f"stopped by signal {stops.signal} after step {trainer.state.global_step}; go on with {again}", file=sys.stderr)
+        raise Interrupted(128 + stops.signal)
+    best = trainer.state.best_model_checkpoint
+    if best is not None and not is_whole(Path(best)):
+        raise UserError(f"the best checkpoint {best} was damaged meanwhile: go on with {again}")
+    return loss

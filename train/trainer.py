@@ -1,21 +1,35 @@
 """`transformers.Trainer` with this project's batches; loss, checkpoints, resume and scale-out are its own."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from tqdm import tqdm
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainingArguments,
+)
 
-from train.loss import MASKED, compute_loss
+from data_prep.command import UserError
+from train.checkpoints import SafeStops
+from train.loss import MASKED, compute_loss, masked_bce
 from train.model import MultiHeadClassifier
+from train.processes import process_count
 from train.progress import LanguageProgress
 from train.sampling import LengthBucketedBatches, batch_by_tokens
 from train.settings import TrainerSettings
 from train.tokenised import Item, TokenisedRows, collate
-from train.validation import make_compute_metrics
+from train.validation import language_metrics, parse_metric
 
 
 def computes_in_bf16(choice: bool | None) -> bool:
@@ -28,12 +42,22 @@ def computes_in_bf16(choice: bool | None) -> bool:
 
 
 class BucketedTrainer(Trainer):
-    """A Trainer whose batches hold a budget of tokens rather than a number of rows."""
+    """A Trainer whose batches hold a budget of tokens rather than a number of rows, and which measures per language."""
 
-    def __init__(self, *args: Any, sampler: LengthBucketedBatches, head_learning_rate: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        sampler: LengthBucketedBatches,
+        head_learning_rate: float,
+        validation_languages: list[str],
+        best_metric: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.sampler = sampler
         self.head_learning_rate = head_learning_rate
+        self.validation_languages = validation_languages
+        self.best_metric = best_metric
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """Trainer's optimiser, with the heads in a group of their own that learns faster."""
@@ -51,12 +75,23 @@ class BucketedTrainer(Trainer):
         loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=collate, pin_memory=torch.cuda.is_available())
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Item]:
-        """The rows in their own order, batched by the token budget; give them sorted by length."""
-        rows: TokenisedRows = eval_dataset if eval_dataset is not None else self.eval_dataset
-        batches = batch_by_tokens(np.arange(len(rows)), rows.lengths, 4 * self.sampler.tokens_per_batch)
-        loader = DataLoader(rows, batch_sampler=batches, collate_fn=collate)  # type: ignore[arg-type]
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Loss and figures per language on the validation rows, of which each process computes its share."""
+        rows: TokenisedRows = self.eval_dataset
+        model = self.accelerator.unwrap_model(self.model)
+        world, rank = self.args.world_size, self.args.process_index
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+            logits, _ = predict_logits(model, rows, 4 * self.sampler.tokens_per_batch, share=(rank, world))
+        if world > 1:
+            shares: list[Any] = [None] * world
+            torch.distributed.all_gather_object(shares, logits)
+            logits = np.nanmax(np.stack(shares), axis=0)  # a row is a number in one share and NaN in the others
+        loss = float(masked_bce(torch.from_numpy(logits), torch.from_numpy(rows.labels).long()))
+        figures = language_metrics(logits, rows.labels, self.validation_languages, list(model.config.heads), self.best_metric)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in {"loss": loss, **figures}.items()}
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
 
 def build_trainer(
@@ -68,7 +103,43 @@ def build_trainer(
     settings: TrainerSettings,
     folder: Path,
 ) -> BucketedTrainer:
-    """A trainer that evaluates per language, keeps the best checkpoint by `settings.best_metric` and loads it at the end."""
+    """A trainer that evaluates per language, keeps the best checkpoint by `settings.best_metric` and loads it at the end.
+
+    Raises
+    ------
+    UserError
+        If the metric is unknown or a tracker is not installed.
+    """
+    if settings.best_metric != "loss":
+        parse_metric(settings.best_metric)
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        bf16=computes_in_bf16(settings.bf16),
+        torch_compile=settings.compile,
+        use_cpu=not torch.cuda.is_available(),
+        ddp_backend="gloo" if process_count() > 1 and not torch.cuda.is_available() else None,
+        ddp_find_unused_parameters=False,
+        accelerator_config={"even_batches": False},  # batches of many sizes; the sampler sees to equal numbers
+        eval_strategy="steps",
+        save_strategy="steps",
+        save_total_limit=3,  # the best, the newest, and the one to fall back on
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{settings.best_metric}",
+        greater_is_better=settings.best_metric != "loss",
+        logging_steps=20,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        report_to=[name for name in check_trackers(settings.trackers) if name != "tensorboard"],
+        remove_unused_columns=False,
+        label_names=["labels"],
+    )
     sampler = LengthBucketedBatches(
         train_rows.lengths.tolist(),
         train_sources,
@@ -76,38 +147,21 @@ def build_trainer(
         tokens_per_batch=settings.sampling.tokens_per_batch,
         max_negatives_per_source=settings.sampling.max_negatives_per_source,
         seed=settings.seed,
+        multiple_of=arguments.world_size * settings.gradient_accumulation,
     )
-    evaluation_steps = max(1, len(sampler) // settings.evaluations_per_epoch)
-    if settings.max_steps > 0:
-        evaluation_steps = min(evaluation_steps, settings.max_steps)
-    total_steps = settings.max_steps if settings.max_steps > 0 else int(len(sampler) * settings.epochs)
-    arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=round(total_steps * settings.warmup_fraction),
-        lr_scheduler_type="linear",
-        optim="adamw_torch_fused",
-        bf16=computes_in_bf16(settings.bf16),
-        use_cpu=not torch.cuda.is_available(),
-        eval_strategy="steps",
-        eval_steps=evaluation_steps,
-        save_strategy="steps",
-        save_steps=evaluation_steps,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{settings.best_metric}",
-        greater_is_better=settings.best_metric != "loss",
-        logging_steps=20,
-        seed=settings.seed,
-        data_seed=settings.seed,
-        report_to=[],
-        remove_unused_columns=False,
-        label_names=["labels"],
-    )
-    heads = list(model.config.heads)
+    steps_per_epoch = len(sampler) // (arguments.world_size * settings.gradient_accumulation)
+    total_steps = settings.max_steps if settings.max_steps > 0 else int(steps_per_epoch * settings.epochs)
+    evaluation_steps = min(max(1, steps_per_epoch // settings.evaluations_per_epoch), total_steps)
+    arguments.warmup_steps = round(total_steps * settings.warmup_fraction)
+    arguments.eval_steps = arguments.save_steps = evaluation_steps
+    callbacks: list[TrainerCallback] = [LanguageProgress(settings.best_metric), SafeStops(settings.checkpoint_minutes)]
+    if settings.patience is not None:
+        callbacks.append(EarlyStoppingCallback(settings.patience))
+    if "tensorboard" in settings.trackers and arguments.process_index == 0:
+        from torch.utils.tensorboard import SummaryWriter
+        from transformers.integrations import TensorBoardCallback
+
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
     trainer = BucketedTrainer(
         model=model,
         args=arguments,
@@ -115,31 +169,52 @@ def build_trainer(
         eval_dataset=validation_rows,
         data_collator=collate,
         compute_loss_func=compute_loss,
-        compute_metrics=make_compute_metrics(validation_languages, heads),
+        callbacks=callbacks,
         sampler=sampler,
         head_learning_rate=settings.head_learning_rate,
+        validation_languages=validation_languages,
+        best_metric=settings.best_metric,
     )
     for printing in (ProgressCallback, PrinterCallback):  # theirs print every figure of every language
         trainer.remove_callback(printing)
-    trainer.add_callback(LanguageProgress(settings.best_metric))
     return trainer
+
+
+def check_trackers(trackers: list[str]) -> list[str]:
+    """The trackers, once it is sure that each can be imported.
+
+    Raises
+    ------
+    UserError
+        If one is unknown or not installed.
+    """
+    for name in trackers:
+        if name not in ("tensorboard", "wandb", "mlflow"):
+            raise UserError(f"trainer.trackers: {name} is unknown; use tensorboard, wandb or mlflow")
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"trainer.trackers: {name} is not installed; run `pip install {name}`, or leave it out")
+    return trackers
 
 
 @torch.inference_mode()
 def predict_logits(
-    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 8192
+    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 8192, share: tuple[int, int] = (0, 1)
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Logits (rows, heads) and sentence embeddings (rows, hidden) in the rows' order, computed in float32."""
+    """Logits (rows, heads) and sentence embeddings (rows, hidden) in the rows' order, computed in float32 unless under autocast.
+
+    `share` (k, n) computes every n-th batch from the k-th on, for one of n processes; the other rows stay NaN.
+    """
     model = model.eval().float()
-    order = np.argsort(rows.lengths, kind="stable")
+    order = np.argsort(rows.lengths, kind="stable")[::-1]  # the longest first: memory trouble shows early
     heads, hidden = len(model.config.heads), model.config.hidden_size
     logits = np.full((len(rows), heads), np.nan, dtype=np.float32)
     embeddings = np.full((len(rows), hidden), np.nan, dtype=np.float32)
-    for batch in batch_by_tokens(order, rows.lengths, tokens_per_batch):
+    batches = batch_by_tokens(order, rows.lengths, tokens_per_batch)[share[0] :: share[1]]
+    for batch in tqdm(batches, desc="scoring", unit=" batches", leave=False, disable=None):
         inputs = collate([rows[index] for index in batch])
         output = model(inputs["input_ids"].to(model.device), inputs["attention_mask"].to(model.device))
-        logits[batch] = output.logits.cpu().numpy()
-        embeddings[batch] = output.sentence_embedding.cpu().numpy()
+        logits[batch] = output.logits.float().cpu().numpy()
+        embeddings[batch] = output.sentence_embedding.float().cpu().numpy()
     return logits, embeddings
 
 

@@ -17,10 +17,11 @@ from train.trainer import predict_logits
 
 def test_a_run_says_how_it_came_about(tiny_workspace: Path) -> None:
     folder = tiny_workspace / "runs" / "tiny" / "latest"
-    assert {path.name for path in folder.iterdir()} == {"model", "tokenizer.json", "policy.json", "metrics.jsonl", "run.json"}
+    files = {"begun.json", "metrics.jsonl", "model", "policy.json", "report.png", "run.json", "tokenizer.json"}
+    assert {path.name for path in folder.iterdir()} == files
     record = read_json(folder / "run.json")
     assert record["data_manifest"] == read_json(tiny_workspace / "data" / "mine" / "manifest.json")
-    assert record["settings"]["trainer"]["epochs"] == 8
+    assert record["settings"]["trainer"]["epochs"] == 12
     assert record["figures"]["train_rows"] > 0
     assert {"torch", "transformers"} <= record["versions"].keys()
     assert [path.name for path in (folder / "model").glob("*.safetensors")] == ["model.safetensors"]

@@ -1,0 +1,63 @@
+"""Two processes train as one does: the same loss at the same global batch, one run folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep.files import read_json
+from tests.conftest import ROOT, tiny_rows, write_jsonl
+
+SOURCE = """
+name: posts
+title: t
+origin: o
+licence: CC0-1.0
+files: posts.jsonl
+reader: {format: jsonl}
+text: text
+language: {column: lang}
+split: {column: split}
+labels:
+  propaganda: {propaganda: {"1": 1, "0": 0, "": null}}
+  violence_glorification: {violence_glorification: {"1": 1, "0": 0, "": null}}
+"""
+
+
+def losses(folder: Path) -> list[float]:
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in entries if "loss" in entry] + [entry["eval_loss"] for entry in entries if "eval_loss" in entry]
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "raw" / "posts.jsonl", tiny_rows(240))
+    for name, content in {"source/posts": SOURCE, "mixture/mine": "defaults:\n  - /source@sources.posts: posts\nname: mine\n"}.items():
+        path = tmp_path / "configs" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    shared = [
+        f"hydra.searchpath=[file://{tmp_path}/configs]", "mixture=mine", f"data_root={tmp_path}/raw", f"data_dir={tmp_path}/data",
+    ]  # fmt: skip
+    overrides = [
+        *shared, "encoder=tiny", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false", "trainer.dropout=0",
+        "trainer.trackers=[]", "trainer.sampling.tokens_per_batch=256", f"runs_dir={tmp_path}/runs",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+    def run(*command: str) -> None:
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    run("data_prep", *shared)
+    run("train", *overrides, "name=one", "trainer.gradient_accumulation=2")
+    run("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "train", *overrides, "name=two")
+    assert len(list((tmp_path / "runs" / "two").glob("2*"))) == 1, "both processes write into one folder"
+    one, two = tmp_path / "runs" / "one" / "latest", tmp_path / "runs" / "two" / "latest"
+    assert losses(one) == pytest.approx(losses(two), abs=1e-3)
+    assert len(losses(one)) > 2
+    assert read_json(one / "run.json")["figures"]["steps"] == read_json(two / "run.json")["figures"]["steps"] == 40
+    assert read_json(one / "policy.json")["heads"].keys() == read_json(two / "policy.json")["heads"].keys()

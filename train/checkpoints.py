@@ -1,0 +1,100 @@
+"""A run survives what ends it: signals, a full disk, a kill at any moment, a checkpoint that was cut short.
+
+A checkpoint counts only once it is sealed: a list of its files' hashes is written last. Resuming goes on from the newest
+checkpoint whose files are what the list says, so one that was cut short or damaged costs the steps since the one before.
+"""
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from data_prep.command import UserError
+from data_prep.files import sha256, write_json
+
+SEAL = "sealed.json"
+STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "an interrupt"}
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the hashes of a checkpoint's files into it."""
+    files = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != SEAL)
+    write_json(checkpoint / SEAL, {path.name: sha256(path) for path in files})
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether the checkpoint was sealed and none of its files has changed since."""
+    try:
+        hashes = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all((checkpoint / name).is_file() and sha256(checkpoint / name) == digest for name, digest in hashes.items())
+
+
+def newest_whole_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, or None to begin anew; says which damaged ones are passed over.
+
+    Raises
+    ------
+    UserError
+        If there are checkpoints and none is whole: starting over in silence would hide what happened.
+    """
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in checkpoints:
+        if is_whole(checkpoint):
+            return checkpoint
+        print(f"{checkpoint} is incomplete or damaged: going on from the one before")
+    if any((checkpoint / SEAL).is_file() for checkpoint in checkpoints):
+        raise UserError(f"every checkpoint in {folder} is damaged: remove the run folder {folder.parent} and train again")
+    return None
+
+
+class SafeStops(TrainerCallback):
+    """Saves every few minutes, seals what is saved, and on a signal saves and stops at the end of the step."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self.signal: int | None = None
+        self._saved = time.monotonic()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within, SIGTERM and the first interrupt stop the training rather than the process."""
+        before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt  # asked twice: at once
+        self.signal = number
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a checkpoint when it is time or a signal came; all processes of a run decide alike."""
+        wishes = torch.tensor([self.signal or 0, int(time.monotonic() - self._saved > self.seconds)], device=args.device)
+        if args.world_size > 1:
+            torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
+        stop, save = wishes.tolist()
+        if stop:
+            self.signal = int(stop)
+            control.should_training_stop = True
+        if stop or save:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Seal the checkpoint."""
+        self._saved = time.monotonic()
+        if args.world_size > 1:
+            torch.distributed.barrier()  # the others' random states are in it too
+        if state.is_world_process_zero:
+            seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

@@ -1,0 +1,91 @@
+"""What a look shows sooner than a log: a run's curves as a picture, and a page that lists all runs."""
+
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from data_prep.files import read_json, write_bytes, write_text
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+
+LABELLED = 6  # languages named in the plot: the lowest at the end, which are the ones to look at
+
+
+def plot_run(folder: Path, log: list[dict[str, Any]], best_metric: str) -> None:
+    """Write `report.png`: training and validation loss, the learning rate, and the metric's curve of every language."""
+    metric = "auprc" if best_metric == "loss" else best_metric.partition("_")[2]
+    training = [entry for entry in log if "loss" in entry]
+    evaluations = [entry for entry in log if "eval_loss" in entry]
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    losses, languages = figure.subplots(1, 2, width_ratios=(2, 3))
+    losses.plot([entry["step"] for entry in training], [entry["loss"] for entry in training], color="#9aa5b1", label="training loss")
+    losses.plot(
+        [entry["step"] for entry in evaluations],
+        [entry["eval_loss"] for entry in evaluations],
+        "o-",
+        color="#0b6e8f",
+        label="validation loss",
+    )
+    rates = losses.twinx()
+    rates.plot(
+        [entry["step"] for entry in training], [entry["learning_rate"] for entry in training], ":", color="#b7791f", label="learning rate"
+    )
+    rates.tick_params(axis="y", colors="#b7791f")
+    rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    losses.set(title="loss (the dotted line is the learning rate)", xlabel="step", ylim=(0, None))
+    losses.legend(loc="upper right", frameon=False)
+
+    curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for entry in evaluations:
+        for key, value in entry.items():
+            if key.endswith(f"/{metric}"):
+                curves[key.removeprefix("eval_").removesuffix(f"/{metric}")].append((entry["step"], value))
+    lowest = sorted(curves, key=lambda name: curves[name][-1][1])[:LABELLED]
+    for name, points in sorted(curves.items()):
+        named = name in lowest
+        label = " ".join(reversed(name.split("/"))) if named else None
+        languages.plot(
+            *zip(*points, strict=True), "o-", linewidth=1.6 if named else 0.8, color=None if named else "#c3cad2", label=label, markersize=3
+        )
+    aggregate = f"eval_{best_metric if best_metric != 'loss' else 'macro_auprc'}"
+    languages.plot(
+        [entry["step"] for entry in evaluations],
+        [entry[aggregate] for entry in evaluations],
+        "s-", color="black", linewidth=2.2, label=aggregate.removeprefix("eval_").replace("_", " "),
+    )  # fmt: skip
+    languages.set(
+        title=f"validation {metric} per language and head (named: the aggregate and the lowest)", xlabel="step", ylim=(None, 1.02)
+    )
+    languages.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    for axes in (losses, languages):
+        axes.spines[["top", "right"]].set_visible(False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    write_bytes(folder / "report.png", picture.getvalue())
+
+
+def write_index(runs_dir: Path) -> None:
+    """Write `index.md` into `runs_dir`: every run, newest first, with its key figures, or how far it came."""
+    lines = [
+        "# Runs",
+        "",
+        "| run | mixture | encoder | best validation | steps | minutes | rows/s | |",
+        "|---|---|---|---:|---:|---:|---:|---|",
+    ]
+    for folder in sorted({path.parent for path in runs_dir.glob("*/*/begun.json")}, key=lambda path: (path.name, path), reverse=True):
+        settings = read_json(folder / "begun.json")["settings"]
+        name = folder.relative_to(runs_dir).as_posix()
+        what = f"| [{name}]({name}) | {settings['mixture']['name']} | {settings['encoder']['name']} |"
+        if (folder / "run.json").is_file():
+            figures = read_json(folder / "run.json")["figures"]
+            measured = f" {figures['best_metric']:.3f} ({settings['trainer']['best_metric']}) | {figures['steps']:,} |"
+            measured += f" {figures['training_seconds'] / 60:.1f} | {figures['rows_per_second']:.1f} | [curves]({name}/report.png) |"
+        else:
+            step = max((int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoints/checkpoint-*")), default=0)
+            measured = f" | {step:,} | | | unfinished: `python -m train resume={runs_dir / name}` |"
+        lines.append(what + measured)
+    write_text(runs_dir / "index.md", "\n".join(lines) + "\n")
