@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
                 f"{name:<40}{source['rows_in']:>9} ={source['kept']:>8} +{source['duplicates']:>11} "
                 f"+{source['leaking']:>8} +{source['rejected']:>9}"
             )
-        print(f"\n{manifest['rows']:,} rows -> {folder}  (read {folder / 'datasheet.md'})")
+        print(f"\n{manifest['rows']:,} rows -> {folder}  (read {folder / 'datasheet.html'})")
         name = settings.mixture.name
         experiments = {"sample": "experiment=quickstart", "research": "experiment=research_offline"}
         print(f"next: python -m train {experiments.get(name, f'mixture={name} name={name}')}")
