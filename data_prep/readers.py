@@ -254,7 +254,8 @@ def matching_files(root: Path, pattern: str, format_: str | None = None) -> dict
     }
     if not below and not files:
         raise UserError(
-            f"no file matches {root / pattern}: download the data set (python -m data_prep.fetch) or set data_root to the folder that holds it"
+            f"no file matches {root / pattern}: download the data set (python -m data_prep.fetch) or set data_root to "
+            "the folder that holds it"
             if not folders
             else f"{root / pattern} holds no file with one of the extensions {', '.join(FORMATS)}: name its files by a pattern"
         )

@@ -14,12 +14,15 @@ from types import FrameType
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data_prep.command import UserError
 from data_prep.files import sha256, write_json
 
 SEAL = "sealed.json"
+LOSS = "loss.safetensors"
 STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "an interrupt"}
 
 
@@ -59,8 +62,9 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
 class SafeStops(TrainerCallback):
     """Saves every few minutes, seals what is saved, and on a signal saves and stops at the end of the step."""
 
-    def __init__(self, minutes: float) -> None:
+    def __init__(self, minutes: float, loss: nn.Module) -> None:
         self.seconds = 60 * minutes
+        self.loss = loss  # Trainer does not know that a loss can have a state
         self.signal: int | None = None
         self._saved = time.monotonic()
 
@@ -97,4 +101,12 @@ class SafeStops(TrainerCallback):
         if args.world_size > 1:
             torch.distributed.barrier()  # the others' random states are in it too
         if state.is_world_process_zero:
-            seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            if self.loss.state_dict():
+                save_file(self.loss.state_dict(), checkpoint / LOSS)
+            seal(checkpoint)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Give the loss the state that it had."""
+        if self.loss.state_dict():
+            self.loss.load_state_dict(load_file(checkpoint / LOSS))

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
+from train.loss import MASKED
+from train.settings import SamplingSettings
+
 Indices = npt.NDArray[np.int64]
 
 
@@ -24,6 +27,47 @@ def draw_epoch(
             negatives = rng.choice(negatives, max_negatives, replace=False)
         drawn.append(negatives)
     return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+
+def expected_copies(
+    groups: Sequence[tuple[npt.NDArray[np.float64], float]], max_repeats: float, total: float | None = None
+) -> npt.NDArray[np.float64]:
+    """How often an epoch should see each row, so that each group's share follows its size to the power of alpha.
+
+    A row's weight is the product, over the ways of grouping, of n^(alpha - 1) with n the rows of its group (Conneau et al. 2020
+    sample languages so); a row in several groups has the mean of theirs. The weights are scaled to `total`, and what the
+    cap takes from some rows goes to the others.
+
+    Parameters
+    ----------
+    groups
+        Per way of grouping the memberships, shape (rows, groups), 1 or 0, and its alpha.
+    total
+        The sum of the copies; by default the number of rows.
+
+    >>> membership = np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1]])
+    >>> expected_copies([(membership, 0.0)], max_repeats=4).tolist()  # both groups alike: 2.5 rows each
+    [0.625, 0.625, 0.625, 0.625, 2.5]
+    >>> expected_copies([(membership, 0.0)], max_repeats=2).tolist()
+    [0.75, 0.75, 0.75, 0.75, 2.0]
+    """
+    rows = len(groups[0][0])
+    weights = np.ones(rows)
+    for membership, alpha in groups:
+        sizes = np.maximum(membership.sum(axis=0), 1)
+        weights *= (membership * sizes ** (alpha - 1)).sum(axis=1) / np.maximum(membership.sum(axis=1), 1)
+    copies = np.zeros(rows)
+    free = np.ones(rows, dtype=bool)
+    left = float(min(rows if total is None else total, rows * max_repeats))
+    while free.any():
+        copies[free] = weights[free] / weights[free].sum() * left
+        over = free & (copies > max_repeats)
+        if not over.any():
+            break
+        copies[over] = max_repeats
+        left -= max_repeats * over.sum()
+        free &= ~over
+    return copies
 
 
 def batch_by_tokens(indices: Indices, lengths: Indices, tokens_per_batch: int) -> list[list[int]]:
@@ -60,18 +104,20 @@ class LengthBucketedBatches(Sampler[list[int]]):
         self,
         lengths: Sequence[int],
         sources: Sequence[str],
-        positive: Sequence[bool],
+        languages: Sequence[str],
+        labels: npt.NDArray[np.int8],
         *,
-        tokens_per_batch: int,
-        max_negatives_per_source: int | None,
+        settings: SamplingSettings,
         seed: int,
         multiple_of: int = 1,
     ) -> None:
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.sources = np.asarray(sources)
-        self.positive = np.asarray(positive, dtype=bool)
-        self.tokens_per_batch = tokens_per_batch
-        self.max_negatives_per_source = max_negatives_per_source
+        self.positive = (labels == 1).any(axis=1)
+        self.settings = settings
+        alphas = (settings.language_alpha, settings.source_alpha, settings.head_alpha)
+        memberships = (_one_hot(languages), _one_hot(sources), (labels != MASKED).astype(np.float64))
+        self.balance = [(membership, alpha) for membership, alpha in zip(memberships, alphas, strict=True) if alpha != 1]
         self.seed = seed
         self.epoch = 0
         self.length = -(-len(self._batches(0)) // multiple_of) * multiple_of
@@ -91,8 +137,16 @@ class LengthBucketedBatches(Sampler[list[int]]):
 
     def _batches(self, epoch: int) -> list[list[int]]:
         rng = np.random.default_rng((self.seed, epoch))
-        indices = draw_epoch(self.sources, self.positive, self.max_negatives_per_source, rng)
+        indices = draw_epoch(self.sources, self.positive, self.settings.max_negatives_per_source, rng)
+        if self.balance:
+            copies = expected_copies([(membership[indices], alpha) for membership, alpha in self.balance], self.settings.max_repeats)
+            indices = np.repeat(indices, np.floor(copies + rng.random(len(copies))).astype(np.int64))
         # a little noise on the length mixes neighbours, so that batches differ between epochs
         order = np.argsort(self.lengths[indices] * rng.uniform(0.95, 1.05, len(indices)), kind="stable")
-        batches = batch_by_tokens(indices[order], self.lengths, self.tokens_per_batch)
+        batches = batch_by_tokens(indices[order], self.lengths, self.settings.tokens_per_batch)
         return [batches[position] for position in rng.permutation(len(batches))]
+
+
+def _one_hot(names: Sequence[str]) -> npt.NDArray[np.float64]:
+    values, codes = np.unique(np.asarray(names), return_inverse=True)
+    return np.eye(len(values))[codes]

@@ -25,10 +25,29 @@ class EncoderSettings:
 
 @dataclass
 class SamplingSettings:
-    """Which rows an epoch draws."""
+    """Which rows an epoch draws: first the cap on negatives, then the balance, which keeps the number of rows."""
 
     max_negatives_per_source: int | None = None  # all-negative rows of a source an epoch sees, drawn anew each epoch
+    language_alpha: float = 1.0  # a language's share goes with its rows to this power: 1 as they are, 0 all alike
+    source_alpha: float = 1.0
+    head_alpha: float = 1.0
+    max_repeats: float = 4  # how often an epoch may see a row
     tokens_per_batch: int = 2048  # padded tokens: short texts come in large batches
+
+
+@dataclass
+class LossSettings:
+    """What training minimises over the judged (row, head) cells."""
+
+    kind: str = "bce"  # or focal, asymmetric
+    positive_weight: dict[str, float] = field(default_factory=dict)  # head: weight; or balanced: the most it may become
+    label_smoothing: float = 0
+    focus: float = 2  # focal and asymmetric: how much sure cells fade (asymmetric: negatives)
+    positive_focus: float = 0  # asymmetric: the same for positives
+    margin: float = 0.05  # asymmetric: negatives below this probability count nothing
+    dro_step: float = 0  # group DRO over language x head: how fast weights move to the worst group; 0 is off
+    dro_adjustment: float = 2  # its C / sqrt(rows of the group), against overfitting small groups
+    r_drop: float = 0  # weight of the divergence between two dropout passes; 0 is off, and saves a pass
 
 
 @dataclass
@@ -52,6 +71,7 @@ class TrainerSettings:
     checkpoint_minutes: float = 10  # a kill costs at most this much
     trackers: list[str] = field(default_factory=lambda: ["tensorboard"])  # also wandb, mlflow
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
 
 
 @dataclass

@@ -123,15 +123,13 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     folder.mkdir(parents=True, exist_ok=True)
     train_rows = TokenisedRows(train_table, tokenizer, heads)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads)
-    trainer = build_trainer(
-        model, train_rows, list(train_table["source"]), validation_rows, list(validation_table["language"]), settings.trainer, folder
-    )
+    trainer = build_trainer(model, train_rows, list(train_table["source"]), validation_rows, settings.trainer, folder)
     training_started = time.monotonic()
     training_loss = run_trainer(trainer, folder)
     training_seconds = time.monotonic() - training_started
 
     logits, _ = predict_logits(model, validation_rows)
-    policy = fit_policy(logits, validation_rows.labels, list(validation_table["language"]), heads, settings.policy)
+    policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy)
     figures = {
         "train_rows": len(train_rows),
         "validation_rows": len(validation_rows),
@@ -160,6 +158,8 @@ def run_trainer(trainer: BucketedTrainer, folder: Path) -> float:
     """
     checkpoint = newest_whole_checkpoint(folder / "checkpoints")
     stops = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, SafeStops))
+    if checkpoint is not None:
+        stops.restore(checkpoint)
     again = f"`python -m train resume={folder}`"
     try:
         with stops.listening():

@@ -15,10 +15,11 @@ from train.loss import MASKED
 
 
 class Item(TypedDict):
-    """One tokenised row: its ids, and one label per head (1, 0 or `MASKED`)."""
+    """One tokenised row: its ids, one label per head (1, 0 or `MASKED`), and its language's place among the rows' languages."""
 
     input_ids: Sequence[int]
     labels: Sequence[int]
+    language: int
 
 
 class TokenisedRows(torch.utils.data.Dataset[Item]):
@@ -32,12 +33,14 @@ class TokenisedRows(torch.utils.data.Dataset[Item]):
                 self.ids.append(np.asarray(encoding.ids, dtype=np.int32))
         self.labels = label_matrix(table, heads)
         self.lengths = np.asarray([len(ids) for ids in self.ids], dtype=np.int64)
+        self.languages = list(table["language"])
+        self.language_names, self.language_codes = np.unique(np.asarray(self.languages), return_inverse=True)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Item:
-        return {"input_ids": self.ids[index].tolist(), "labels": self.labels[index].tolist()}
+        return {"input_ids": self.ids[index].tolist(), "labels": self.labels[index].tolist(), "language": int(self.language_codes[index])}
 
 
 def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
@@ -47,7 +50,7 @@ def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
 
 
 def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
-    """Pad a batch to its longest row: `input_ids`, `attention_mask` (batch, sequence), `labels` (batch, heads)."""
+    """Pad a batch to its longest row: `input_ids`, `attention_mask` (batch, sequence), `labels` (batch, heads), `language` (batch,)."""
     longest = max(len(item["input_ids"]) for item in items)
     input_ids = torch.full((len(items), longest), PAD, dtype=torch.long)
     attention_mask = torch.zeros((len(items), longest), dtype=torch.long)
@@ -59,4 +62,5 @@ def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
         "input_ids": input_ids,
         "attention_mask": attention_mask,
         "labels": torch.tensor([item["labels"] for item in items], dtype=torch.long),
+        "language": torch.tensor([item["language"] for item in items], dtype=torch.long),
     }

@@ -22,7 +22,7 @@ from transformers import (
 
 from data_prep.command import UserError
 from train.checkpoints import SafeStops
-from train.loss import MASKED, compute_loss, masked_bce
+from train.loss import MASKED, MaskedLoss, agreement_penalty, masked_bce
 from train.model import MultiHeadClassifier
 from train.processes import process_count
 from train.progress import LanguageProgress
@@ -48,13 +48,16 @@ class BucketedTrainer(Trainer):
         self,
         *args: Any,
         sampler: LengthBucketedBatches,
+        loss: MaskedLoss,
         head_learning_rate: float,
         validation_languages: list[str],
         best_metric: str,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        # Trainer asks for a function to know that the loss counts the cells of the whole step; `compute_loss` below calls it
+        super().__init__(*args, compute_loss_func=loss, **kwargs)
         self.sampler = sampler
+        self.loss = loss.to(self.args.device)
         self.head_learning_rate = head_learning_rate
         self.validation_languages = validation_languages
         self.best_metric = best_metric
@@ -75,13 +78,36 @@ class BucketedTrainer(Trainer):
         loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=collate, pin_memory=torch.cuda.is_available())
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """`MaskedLoss` of a batch, with R-Drop's second pass if it is asked for; what Trainer accumulates and averages."""
+        texts = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        labels, languages = inputs["labels"], inputs["language"]
+        outputs = model(**texts)
+        logits = outputs.logits.float()
+        loss = self.loss(logits, labels, languages, num_items_in_batch)
+        if self.loss.settings.r_drop > 0:
+            again = model(**texts).logits.float()
+            loss = (loss + self.loss(again, labels, languages, num_items_in_batch)) / 2
+            share = (labels != MASKED).sum() / num_items_in_batch if num_items_in_batch is not None else 1  # of the step's cells
+            loss = loss + self.loss.settings.r_drop * agreement_penalty(logits, again) * share
+        if self.loss.settings.dro_step > 0:  # a mean over groups, not a sum over cells
+            loss = loss / self.current_gradient_accumulation_steps
+        loss = loss * self.accelerator.num_processes  # whose gradients are averaged, though the cells of all were counted
+        return (loss, outputs) if return_outputs else loss
+
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Loss and figures per language on the validation rows, of which each process computes its share."""
         rows: TokenisedRows = self.eval_dataset
         model = self.accelerator.unwrap_model(self.model)
         world, rank = self.args.world_size, self.args.process_index
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-            logits, _ = predict_logits(model, rows, 4 * self.sampler.tokens_per_batch, share=(rank, world))
+            logits, _ = predict_logits(model, rows, 4 * self.sampler.settings.tokens_per_batch, share=(rank, world))
         if world > 1:
             shares: list[Any] = [None] * world
             torch.distributed.all_gather_object(shares, logits)
@@ -99,7 +125,6 @@ def build_trainer(
     train_rows: TokenisedRows,
     train_sources: list[str],
     validation_rows: TokenisedRows,
-    validation_languages: list[str],
     settings: TrainerSettings,
     folder: Path,
 ) -> BucketedTrainer:
@@ -143,9 +168,9 @@ def build_trainer(
     sampler = LengthBucketedBatches(
         train_rows.lengths.tolist(),
         train_sources,
-        (train_rows.labels == 1).any(axis=1).tolist(),
-        tokens_per_batch=settings.sampling.tokens_per_batch,
-        max_negatives_per_source=settings.sampling.max_negatives_per_source,
+        train_rows.languages,
+        train_rows.labels,
+        settings=settings.sampling,
         seed=settings.seed,
         multiple_of=arguments.world_size * settings.gradient_accumulation,
     )
@@ -154,7 +179,8 @@ def build_trainer(
     evaluation_steps = min(max(1, steps_per_epoch // settings.evaluations_per_epoch), total_steps)
     arguments.warmup_steps = round(total_steps * settings.warmup_fraction)
     arguments.eval_steps = arguments.save_steps = evaluation_steps
-    callbacks: list[TrainerCallback] = [LanguageProgress(settings.best_metric), SafeStops(settings.checkpoint_minutes)]
+    loss = MaskedLoss(settings.loss, list(model.config.heads), *count_cells(train_rows))
+    callbacks: list[TrainerCallback] = [LanguageProgress(settings.best_metric), SafeStops(settings.checkpoint_minutes, loss)]
     if settings.patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.patience))
     if "tensorboard" in settings.trackers and arguments.process_index == 0:
@@ -168,16 +194,23 @@ def build_trainer(
         train_dataset=train_rows,
         eval_dataset=validation_rows,
         data_collator=collate,
-        compute_loss_func=compute_loss,
         callbacks=callbacks,
         sampler=sampler,
+        loss=loss,
         head_learning_rate=settings.head_learning_rate,
-        validation_languages=validation_languages,
+        validation_languages=validation_rows.languages,
         best_metric=settings.best_metric,
     )
     for printing in (ProgressCallback, PrinterCallback):  # theirs print every figure of every language
         trainer.remove_callback(printing)
     return trainer
+
+
+def count_cells(rows: TokenisedRows) -> tuple[torch.Tensor, torch.Tensor]:
+    """Judged cells per language and head, shape (languages, heads), and positive cells per head."""
+    cells = torch.zeros(len(rows.language_names), rows.labels.shape[1])
+    cells.index_add_(0, torch.from_numpy(rows.language_codes), torch.from_numpy((rows.labels != MASKED).astype(np.float32)))
+    return cells, torch.from_numpy((rows.labels == 1).sum(axis=0)).float()
 
 
 def check_trackers(trackers: list[str]) -> list[str]:

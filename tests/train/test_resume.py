@@ -94,6 +94,7 @@ def test_a_signal_saves_and_the_resumed_run_has_the_same_weights(
 def test_after_a_crash_it_goes_on_from_the_last_whole_checkpoint(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    settings.trainer.loss.dro_step = 0.1  # a loss with a state of its own
     whole = train(settings)
     folder = interrupted(settings, monkeypatch, 7, None)
     newest, before, *_ = sorted((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))

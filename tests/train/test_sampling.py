@@ -1,11 +1,16 @@
 """Batches by token budget, epochs that keep every positive, the same order for the same seed."""
 
+from collections import Counter
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.sampling import LengthBucketedBatches, batch_by_tokens, draw_epoch
+from train.sampling import LengthBucketedBatches, batch_by_tokens, draw_epoch, expected_copies
+from train.settings import SamplingSettings
 
+LANGUAGES = ["en"] * 200 + ["ur"] * 90 + ["bal"] * 10
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=80)
 
 
@@ -27,10 +32,11 @@ def test_an_epoch_keeps_positives_and_caps_negatives_per_source() -> None:
     assert set(first.tolist()) != set(second.tolist()), "negatives are drawn anew"
 
 
-def sampler(seed: int = 3, cap: int | None = None) -> LengthBucketedBatches:
+def sampler(seed: int = 3, cap: int | None = None, **changes: float) -> LengthBucketedBatches:
     rng = np.random.default_rng(0)
     lengths, sources = rng.integers(3, 50, 300).tolist(), rng.choice(["a", "b"], 300).tolist()
-    return LengthBucketedBatches(lengths, sources, [False] * 300, tokens_per_batch=200, max_negatives_per_source=cap, seed=seed)
+    settings = SamplingSettings(tokens_per_batch=200, max_negatives_per_source=cap, **changes)
+    return LengthBucketedBatches(lengths, sources, LANGUAGES, np.zeros((300, 1), np.int8), settings=settings, seed=seed)
 
 
 def test_epochs_differ_and_seeds_repeat() -> None:
@@ -52,3 +58,46 @@ def test_rows_of_a_batch_are_of_similar_length() -> None:
     batches = sampler()
     padding = sum(sum(batches.lengths[batch].max() - batches.lengths[batch]) for batch in batches)
     assert padding / batches.lengths.sum() < 0.15
+
+
+def seen(alpha: float, max_repeats: float = 100) -> dict[str, float]:
+    """Rows of each language in an epoch, as a mean over five epochs."""
+    batches = sampler(language_alpha=alpha, max_repeats=max_repeats)
+    counts: Counter[str] = Counter()
+    for epoch in range(5):
+        batches.set_epoch(epoch)
+        counts.update(LANGUAGES[index] for batch in batches for index in batch)
+    return {language: count / 5 for language, count in counts.items()}
+
+
+def test_alpha_moves_shares_from_large_to_small_languages() -> None:
+    assert seen(1) == {"en": 200, "ur": 90, "bal": 10}
+    equal = seen(0)
+    assert all(90 < count < 110 for count in equal.values()), equal
+    between = seen(0.5)  # 300 rows in proportion to the roots 14.1, 9.5 and 3.2
+    assert {language: round(count, -1) for language, count in between.items()} == {"en": 160, "ur": 110, "bal": 40}
+
+
+def test_no_row_repeats_more_often_than_the_cap() -> None:
+    assert seen(0, max_repeats=3)["bal"] == pytest.approx(30, abs=1)
+    assert sum(seen(0, max_repeats=3).values()) == pytest.approx(300, rel=0.05)
+
+
+def test_heads_and_sources_are_balanced_too() -> None:
+    judged = np.asarray([[1, 0]] * 90 + [[0, 1]] * 10, dtype=float)
+    copies = expected_copies([(judged, 0.0)], max_repeats=100)
+    assert copies[:90].sum() == pytest.approx(50)
+    assert copies[90:].sum() == pytest.approx(50)
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=60),
+    st.floats(0, 1),
+    st.floats(1, 8),
+    st.lists(st.integers(0, 2), min_size=60, max_size=60),
+)
+def test_copies_keep_the_total_and_the_cap(languages: list[int], alpha: float, cap: float, sources: list[int]) -> None:
+    groups = [(np.eye(4)[languages], alpha), (np.eye(3)[sources[: len(languages)]], 0.5)]
+    copies = expected_copies(groups, cap)
+    assert copies.max() <= cap + 1e-9
+    assert copies.sum() == pytest.approx(len(languages))
