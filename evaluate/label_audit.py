@@ -223,7 +223,9 @@ def _judge_rows(model: MultiHeadClassifier, tokenizer: Tokenizer, policy: Policy
     labels = label_matrix(rows, heads)
     shared = pd.DataFrame({column: list(rows[column]) for column in ("language", "id", "source", "split", "family", "text")})
     cells = [
-        shared.assign(head=head, label=labels[:, column], probability=policy.heads[head].probability(logits[:, column]))
+        shared.assign(
+            head=head, label=labels[:, column], probability=policy.heads[head].probability(logits[:, column], list(rows["language"]))
+        )
         for column, head in enumerate(heads)
     ]
     return pd.concat([of_head[of_head["label"] != MASKED] for of_head in cells], ignore_index=True)

@@ -97,7 +97,7 @@ def _decide(
     record: dict[str, Any],
 ) -> Scored:
     languages = list(rows["language"])
-    probabilities = np.stack([policy.heads[head].probability(logits[:, column]) for column, head in enumerate(heads)], axis=1)
+    probabilities = np.stack([policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)], axis=1)
     thresholds = np.asarray([[policy.heads[head].threshold_of(language) for head in heads] for language in languages])
     return Scored(
         name, kind, rows, train_rows, heads, label_matrix(rows, heads), probabilities, probabilities >= thresholds, policy, record

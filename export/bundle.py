@@ -74,7 +74,7 @@ def _contract(run: Run, settings: ExportSettings, parity: dict[str, Any], max_le
         "embedding_dimension": config.hidden_size,
         "max_length": max_length,
         "pad_id": PAD,
-        "probability": "sigmoid(logit / policy.heads[head].temperature)",
+        "probability": "sigmoid(logit / temperature), that of policy.heads[head].languages[language] or else of policy.heads[head]",
         "decision": "review where the language's tier is not_evaluated or |probability - threshold| < review_band; else flag or pass",
         "opset": settings.opset,
         "parity": parity,

@@ -53,8 +53,9 @@ class Classifier:
     def decide(self, head: str, language: str, logit: float) -> tuple[float, str]:
         """Calibrated probability and decision of one head; a language without evidence goes to review."""
         policy = self.policy["heads"][head]
-        probability = float(1 / (1 + np.exp(-np.float64(logit) / policy["temperature"])))
-        threshold = policy["languages"].get(language, policy)["threshold"]
+        applies = policy["languages"].get(language, policy)
+        probability = float(1 / (1 + np.exp(-np.float64(logit) / applies.get("temperature", policy["temperature"]))))
+        threshold = applies["threshold"]
         tier = self.policy["tiers"].get(head, {}).get(language, "not_evaluated")
         if tier == "not_evaluated" or abs(probability - threshold) < policy["review_band"]:
             return probability, "review"

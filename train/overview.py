@@ -2,16 +2,23 @@
 
 import io
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+import numpy.typing as npt
 
 from data_prep.files import read_json, write_bytes, write_text
+from train.loss import MASKED
+from train.policy import Policy
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+LANGUAGE_COLOURS = ("#0b6e8f", "#b7791f", "#b42318", "#5b7f3a", "#7a4b9a", "#c2557a")
 LABELLED = 6  # languages named in the plot: the lowest at the end, which are the ones to look at
 
 
@@ -63,9 +70,65 @@ def plot_run(folder: Path, log: list[dict[str, Any]], best_metric: str) -> None:
     languages.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     for axes in (losses, languages):
         axes.spines[["top", "right"]].set_visible(False)
+    _write_figure(folder / "report.png", figure)
+
+
+def plot_policy(
+    folder: Path, policy: Policy, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int8], languages: Sequence[str]
+) -> None:
+    """Write `policy.png`: per head the reliability of its probabilities, and what each threshold would have done on validation.
+
+    Reliability: rows in bins of equal size by probability, the observed share of positives against the mean probability,
+    over all languages and for those with a temperature of their own. Sweep: precision, recall and false-positive rate
+    over all languages against the threshold; the vertical lines are the chosen ones.
+    """
+    heads = list(policy.heads)
+    figure = Figure(figsize=(11, 4.2 * len(heads)), layout="constrained")
+    spoken = np.asarray(languages)
+    for row, head in zip(figure.subplots(len(heads), 2, squeeze=False), heads, strict=True):
+        column, decided = heads.index(head), policy.heads[head]
+        judged = labels[:, column] != MASKED
+        truth, spoken_here = labels[judged, column], spoken[judged]
+        probability = decided.probability(logits[judged, column], spoken_here.tolist())
+        reliability, sweep = row
+        reliability.plot([0, 1], [0, 1], ":", color="#9aa5b1")
+        for language, colour in zip(sorted(decided.languages), cycle(LANGUAGE_COLOURS), strict=False):
+            mine = spoken_here == language
+            reliability.plot(*_reliability(probability[mine], truth[mine]), "o-", markersize=3, linewidth=1, color=colour, label=language)
+        reliability.plot(*_reliability(probability, truth), "s-", color="black", linewidth=2, label="all languages")
+        reliability.set(title=f"{head}: reliability", xlabel="calibrated probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1))
+        reliability.legend(frameon=False, fontsize=8)
+        thresholds = np.linspace(0, 1, 201)
+        flags = probability[:, None] >= thresholds
+        positives, negatives = truth == 1, truth == 0
+        right = flags[positives].sum(axis=0)
+        sweep.plot(thresholds, right / max(1, positives.sum()), color="#0b6e8f", label="recall")
+        sweep.plot(thresholds, right / np.maximum(1, flags.sum(axis=0)), color="#b7791f", label="precision")
+        sweep.plot(
+            thresholds, flags[negatives].mean(axis=0) if negatives.any() else np.zeros(201), color="#b42318", label="false-positive rate"
+        )
+        sweep.axvline(decided.threshold, color="black", label="threshold")
+        for language, own in decided.languages.items():
+            sweep.axvline(own.threshold, color="#9aa5b1", linewidth=0.8)
+            sweep.text(own.threshold, 1.01, language, fontsize=7, ha="center", transform=sweep.get_xaxis_transform())
+        sweep.set(xlabel="threshold (thin lines: languages with one of their own)", xlim=(0, 1), ylim=(0, 1))
+        sweep.legend(frameon=False, fontsize=8, loc="center right")
+        for axes in row:
+            axes.spines[["top", "right"]].set_visible(False)
+    _write_figure(folder / "policy.png", figure)
+
+
+def _reliability(probability: npt.NDArray[np.float64], truth: npt.NDArray[np.int8]) -> tuple[list[float], list[float]]:
+    """Mean probability and observed share of positives in up to ten bins of equal size."""
+    order = np.argsort(probability, kind="stable")
+    bins = [part for part in np.array_split(order, min(10, max(1, len(order) // 20))) if len(part)]
+    return [float(probability[part].mean()) for part in bins], [float((truth[part] == 1).mean()) for part in bins]
+
+
+def _write_figure(path: Path, figure: Figure) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    write_bytes(folder / "report.png", picture.getvalue())
+    write_bytes(path, picture.getvalue())
 
 
 def write_index(runs_dir: Path) -> None:

@@ -23,7 +23,7 @@ from data_prep.table import load_examples
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
 from train.encoder import load_encoder, trim_vocabulary
 from train.model import MultiHeadClassifier, build_classifier
-from train.overview import plot_run, write_index
+from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
 from train.processes import agree, is_main_process
 from train.run import begin_run, point_latest, save_run, unfinished_settings
@@ -129,7 +129,9 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     training_seconds = time.monotonic() - training_started
 
     logits, _ = predict_logits(model, validation_rows)
-    policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy)
+    neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
+    policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy, neutral)
+    plot_policy(folder, policy, logits, validation_rows.labels, validation_rows.languages)
     figures = {
         "train_rows": len(train_rows),
         "validation_rows": len(validation_rows),

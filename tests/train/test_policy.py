@@ -1,10 +1,22 @@
 """Calibration and thresholds: fitted on validation, per language only where the evidence allows."""
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit
 
+from data_prep.command import UserError
 from train.loss import MASKED
-from train.policy import Policy, best_f1_threshold, fit_policy, fit_temperature
+from train.policy import (
+    Policy,
+    best_f1_threshold,
+    choose_threshold,
+    fit_policy,
+    fit_temperature,
+    shrink_temperature,
+    threshold_for_fpr,
+)
 from train.settings import PolicySettings
 
 
@@ -68,3 +80,56 @@ def test_a_head_nobody_judged_keeps_one_half() -> None:
 def test_json_round_trip() -> None:
     policy, _ = fitted()
     assert Policy.from_json(policy.to_json()) == policy
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(0, 1), st.floats(0, 1))
+def test_a_stricter_false_positive_rate_never_lowers_the_threshold(negatives: list[float], one: float, other: float) -> None:
+    scores, (strict, lax) = np.asarray(negatives), sorted((one, other))
+    assert threshold_for_fpr(scores, strict) >= threshold_for_fpr(scores, lax)
+    assert (scores >= threshold_for_fpr(scores, strict)).mean() <= strict + 1e-9
+
+
+def test_targets_choose_what_they_say() -> None:
+    probabilities = np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.1])
+    truth = np.array([1, 1, 0, 1, 0, 0], dtype=np.int8)
+    for target, value, flagged in (("fpr", 0.0, 2), ("fpr", 0.34, 4), ("precision", 0.75, 4), ("precision", 0.9, 2), ("f1", 0.0, 4)):
+        threshold = choose_threshold(probabilities, truth, PolicySettings(target=target, target_value=value))
+        assert (probabilities >= threshold).sum() == flagged, (target, value)
+    with pytest.raises(UserError, match=r"policy.target=recall is unknown"):
+        fit_policy(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.int8), ["en", "en"], ["a"], PolicySettings(target="recall"))
+
+
+def test_a_temperature_moves_from_the_heads_to_its_own_with_evidence() -> None:
+    temperatures = [shrink_temperature(3.0, 1.0, evidence, 100) for evidence in (0, 10, 100, 10_000)]
+    assert temperatures == sorted(temperatures)
+    assert temperatures[0] == pytest.approx(1)
+    assert temperatures[-1] == pytest.approx(3, rel=0.02)
+
+
+def test_a_language_that_is_too_sure_gets_a_higher_temperature_and_better_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 8_000)
+    truth = (rng.random(8_000) < expit(logits)).astype(np.int8)
+    languages = ["en"] * 4_000 + ["ur"] * 4_000
+    scores = np.where(np.asarray(languages) == "ur", 4 * logits, logits).astype(np.float32)[:, None]
+    policy = fit_policy(scores, truth[:, None], languages, ["a"], PolicySettings()).heads["a"]
+    assert policy.of("ur").temperature > 3 > 1.5 > policy.of("en").temperature
+    wrong = [np.abs(policy.probability(scores[:, 0], spoken) - expit(logits)).mean() for spoken in (None, languages)]
+    assert wrong[1] < wrong[0] / 2
+
+
+def test_no_languages_neutral_text_is_flagged_more_often_than_allowed() -> None:
+    rng = np.random.default_rng(0)
+    languages = ["en"] * 1_000 + ["ar"] * 100 + ["bal"] * 20
+    truth = np.concatenate([np.arange(1_000) % 2, np.zeros(120)]).astype(np.int8)
+    logits = (4.0 * truth - 2 + rng.normal(0, 1, 1_120)).astype(np.float32)
+    logits[1_000:1_010] = 1.0  # a tenth of the Arabic neutral sentences look like propaganda
+    logits[1_100:] = 5.0  # 20 rows are too few to move everybody's threshold
+    neutral = np.asarray([language != "en" for language in languages])[:, None]
+    settings = PolicySettings(max_neutral_fpr=0.02)
+    plain = fit_policy(logits[:, None], truth[:, None], languages, ["a"], settings).heads["a"]
+    spared = fit_policy(logits[:, None], truth[:, None], languages, ["a"], settings, neutral).heads["a"]
+    arabic = spared.probability(logits[1_000:1_100])
+    assert (plain.probability(logits[1_000:1_100]) >= plain.threshold).mean() > 0.02
+    assert (arabic >= spared.threshold).mean() <= 0.02
+    assert spared.of("en").threshold == plain.of("en").threshold, "a language with a threshold of its own keeps it"

@@ -17,7 +17,7 @@ from train.trainer import predict_logits
 
 def test_a_run_says_how_it_came_about(tiny_workspace: Path) -> None:
     folder = tiny_workspace / "runs" / "tiny" / "latest"
-    files = {"begun.json", "metrics.jsonl", "model", "policy.json", "report.png", "run.json", "tokenizer.json"}
+    files = {"begun.json", "metrics.jsonl", "model", "policy.json", "policy.png", "report.png", "run.json", "tokenizer.json"}
     assert {path.name for path in folder.iterdir()} == files
     record = read_json(folder / "run.json")
     assert record["data_manifest"] == read_json(tiny_workspace / "data" / "mine" / "manifest.json")
