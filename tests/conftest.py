@@ -108,6 +108,14 @@ def tiny_rows(count: int = 240) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.fixture(scope="session")
+def prepared_sample(tmp_path_factory: pytest.TempPathFactory, compose_stage: Callable[..., Any]) -> Path:
+    """A data folder in which the embedded sample is prepared."""
+    folder = tmp_path_factory.mktemp("data")
+    prepare(to_settings(compose_stage("data_prep", f"data_dir={folder}", "engine.workers=1"), DataPrepSettings))
+    return folder
+
+
 def tiny_settings(folder: Path, *overrides: str) -> TrainSettings:
     """Settings of a run of the tiny encoder on the mixture that `prepare_rows` prepares below `folder`."""
     fast = ("encoder=tiny", "name=tiny", "trainer.epochs=12", "trainer.learning_rate=1e-2", "trainer.bf16=false", "trainer.trackers=[]")

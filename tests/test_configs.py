@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from data_prep.files import read_json
 from data_prep.settings import DataPrepSettings, to_settings
 from evaluate.settings import EvaluateSettings
 from tests.conftest import ROOT
 from train.settings import TrainSettings
+from train.stage import train
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
@@ -28,7 +30,7 @@ def test_every_file_is_short_and_says_what_it_is_for(path: Path) -> None:
 
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_composes_with_every_option(experiment: str, compose_stage: Callable[..., Any]) -> None:
-    for group in ("encoder", "mixture", "trainer", "head"):
+    for group in ("encoder", "mixture", "trainer", "head", "debug"):
         for option in options(group):
             name = "head@heads" if group == "head" else group
             settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", f"{name}={option}"), TrainSettings)
@@ -56,3 +58,12 @@ def test_xlmr_base_trains_on_research_by_default_and_a_mixture_overrides(compose
     assert compose_stage("train", "experiment=xlmr_base").mixture.name == "research"
     assert compose_stage("train", "experiment=xlmr_base").encoder.path == "FacebookAI/xlm-roberta-base"
     assert compose_stage("train", "experiment=xlmr_base", "mixture=sample").mixture.name == "sample"
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_trains_in_debug(experiment: str, tmp_path: Path, prepared_sample: Path, compose_stage: Callable[..., Any]) -> None:
+    folders = (f"data_dir={prepared_sample}", f"runs_dir={tmp_path}")
+    settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", "debug=tiny", *folders), TrainSettings)
+    folder = train(settings)
+    assert folder.parent.name == experiment
+    assert read_json(folder / "run.json")["figures"]["steps"] == 8

@@ -98,6 +98,7 @@ class TrainSettings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    leave_out: list[str] = field(default_factory=list)  # languages whose rows are not trained on, to measure transfer
     data_root: str = "data/raw"
     data_dir: str = "data"
     runs_dir: str = "runs"

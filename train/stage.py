@@ -60,6 +60,23 @@ def select_split(table: Dataset, split: str, heads: list[str]) -> Dataset:
     return rows
 
 
+def leave_out(rows: Dataset, languages: list[str]) -> Dataset:
+    """The rows that are not in the languages.
+
+    Raises
+    ------
+    UserError
+        If a language is in no row, or none is left.
+    """
+    spoken = np.asarray(rows["language"])
+    if unknown := sorted(set(languages) - set(spoken.tolist())):
+        raise UserError(f"leave_out names {unknown[0]}, which no row is in: the languages are {', '.join(sorted(set(spoken.tolist())))}")
+    kept = ~np.isin(spoken, languages)
+    if not kept.any():
+        raise UserError("leave_out leaves no row to train on: name fewer languages")
+    return rows.select(np.flatnonzero(kept)) if languages else rows
+
+
 @dataclass
 class Fitted:
     """What fine-tuning leaves: the model, its tokenizer and policy, the training log and the figures that a run records."""
@@ -88,8 +105,8 @@ def train(settings: TrainSettings) -> Path:
     table = find_examples(settings)
     manifest = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")
     heads = sorted(settings.heads)
-    train_table = select_split(table, "train", heads)
-    validation_table = select_split(table, "validation", heads)
+    train_table = leave_out(select_split(table, "train", heads), settings.leave_out)
+    validation_table = leave_out(select_split(table, "validation", heads), settings.leave_out)
     if folder is None:
         folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         folder = agree(begin_run(folder, settings, manifest) if is_main_process() else folder)
