@@ -61,7 +61,9 @@ def test_xlmr_base_trains_on_research_by_default_and_a_mixture_overrides(compose
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))
-def test_every_experiment_trains_in_debug(experiment: str, tmp_path: Path, prepared_sample: Path, compose_stage: Callable[..., Any]) -> None:
+def test_every_experiment_trains_in_debug(
+    experiment: str, tmp_path: Path, prepared_sample: Path, compose_stage: Callable[..., Any]
+) -> None:
     folders = (f"data_dir={prepared_sample}", f"runs_dir={tmp_path}")
     settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", "debug=tiny", *folders), TrainSettings)
     folder = train(settings)

@@ -139,7 +139,8 @@ def write_index(runs_dir: Path) -> None:
         "| run | mixture | encoder | best validation | steps | minutes | rows/s | |",
         "|---|---|---|---:|---:|---:|---:|---|",
     ]
-    for folder in sorted({path.parent for path in runs_dir.glob("*/*/begun.json")}, key=lambda path: (path.name, path), reverse=True):
+    runs = {path.parent for path in runs_dir.glob("*/*/begun.json") if not path.parent.is_symlink()}
+    for folder in sorted(runs, key=lambda path: (path.name, path), reverse=True):
         settings = read_json(folder / "begun.json")["settings"]
         name = folder.relative_to(runs_dir).as_posix()
         what = f"| [{name}]({name}) | {settings['mixture']['name']} | {settings['encoder']['name']} |"

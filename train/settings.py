@@ -57,6 +57,9 @@ class TrainerSettings:
     epochs: float = 3
     learning_rate: float = 5e-5
     head_learning_rate: float = 5e-3  # the heads start from random weights, the encoder does not
+    layer_decay: float = 1.0  # each layer below the top learns at this share of the rate of the one above
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0  # the lowest so many, and the embeddings, keep their weights
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     dropout: float = 0.1

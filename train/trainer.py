@@ -24,6 +24,7 @@ from data_prep.command import UserError
 from train.checkpoints import SafeStops
 from train.loss import MASKED, MaskedLoss, agreement_penalty, masked_bce
 from train.model import MultiHeadClassifier
+from train.parameter_groups import freeze, parameter_groups
 from train.processes import process_count
 from train.progress import LanguageProgress
 from train.sampling import LengthBucketedBatches, batch_by_tokens
@@ -49,27 +50,22 @@ class BucketedTrainer(Trainer):
         *args: Any,
         sampler: LengthBucketedBatches,
         loss: MaskedLoss,
-        head_learning_rate: float,
         validation_languages: list[str],
-        best_metric: str,
+        settings: TrainerSettings,
         **kwargs: Any,
     ) -> None:
         # Trainer asks for a function to know that the loss counts the cells of the whole step; `compute_loss` below calls it
         super().__init__(*args, compute_loss_func=loss, **kwargs)
         self.sampler = sampler
         self.loss = loss.to(self.args.device)
-        self.head_learning_rate = head_learning_rate
         self.validation_languages = validation_languages
-        self.best_metric = best_metric
+        self.settings = settings
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Trainer's optimiser, with the heads in a group of their own that learns faster."""
-        optimiser: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
-        heads = list(self.model.classifier.parameters())
-        ours = {id(parameter) for parameter in heads}
-        for group in optimiser.param_groups:
-            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in ours]
-        optimiser.add_param_group({"params": heads, "lr": self.head_learning_rate, "weight_decay": 0.0})
+        """The optimiser that Trainer would take, over this project's parameter groups."""
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        optimiser: torch.optim.Optimizer = kind(parameter_groups(self.model, self.settings), **options)
+        self.optimizer = optimiser
         return optimiser
 
     def get_train_dataloader(self) -> DataLoader[Item]:
@@ -113,7 +109,7 @@ class BucketedTrainer(Trainer):
             torch.distributed.all_gather_object(shares, logits)
             logits = np.nanmax(np.stack(shares), axis=0)  # a row is a number in one share and NaN in the others
         loss = float(masked_bce(torch.from_numpy(logits), torch.from_numpy(rows.labels).long()))
-        figures = language_metrics(logits, rows.labels, self.validation_languages, list(model.config.heads), self.best_metric)
+        figures = language_metrics(logits, rows.labels, self.validation_languages, list(model.config.heads), self.settings.best_metric)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in {"loss": loss, **figures}.items()}
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -137,6 +133,7 @@ def build_trainer(
     """
     if settings.best_metric != "loss":
         parse_metric(settings.best_metric)
+    freeze(model, settings)
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=settings.epochs,
@@ -197,9 +194,8 @@ def build_trainer(
         callbacks=callbacks,
         sampler=sampler,
         loss=loss,
-        head_learning_rate=settings.head_learning_rate,
         validation_languages=validation_rows.languages,
-        best_metric=settings.best_metric,
+        settings=settings,
     )
     for printing in (ProgressCallback, PrinterCallback):  # theirs print every figure of every language
         trainer.remove_callback(printing)
