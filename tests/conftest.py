@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -23,6 +24,9 @@ from export.settings import register_schemas as register_export
 from train.settings import TrainSettings
 from train.settings import register_schemas as register_train
 from train.stage import train
+
+hypothesis.settings.register_profile("suite", deadline=None)  # two processes share two cores: time says nothing
+hypothesis.settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADS = {name: HeadSettings(f"is it {name}?") for name in ("propaganda", "violence_glorification")}

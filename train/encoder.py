@@ -14,6 +14,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from data_prep.command import UserError
 from data_prep.normaliser import build_normaliser, normalise
 from data_prep.script import dominant_script
+from train.encoding import encode
 from train.packaged_encoder import HUB_TWIN, packaged_file, read_packaged
 from train.settings import EncoderSettings
 
@@ -151,7 +152,7 @@ def fold_vocabulary(encoder: Encoder) -> Encoder:
     return _with_rows(encoder, pieces, kept)
 
 
-def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int) -> Encoder:
+def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int, cache: Path | None = None) -> Encoder:
     """Drop the pieces that neither the training texts, their scripts nor the reserve need.
 
     Kept are the special pieces, every piece the texts use, every single character of the scripts they are
@@ -163,9 +164,8 @@ def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int) -> Enc
     tokenizer.no_truncation()
     used: set[int] = {BOS, PAD, EOS, UNK}
     scripts = {"Zyyy", "Zinh", "Latn"}
-    for start in range(0, len(texts), 1000):
-        for encoding in tokenizer.encode_batch_fast(texts[start : start + 1000]):
-            used.update(encoding.ids)
+    for ids in encode(texts, tokenizer, cache):
+        used.update(ids.tolist())
     scripts |= {dominant_script(text) for text in texts}
     ordinary = [row for row in range(UNK + 1, len(encoder.pieces)) if encoder.pieces[row][0] != _MASK]
     by_frequency = sorted(ordinary, key=lambda row: -encoder.pieces[row][1])

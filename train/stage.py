@@ -131,15 +131,16 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     the trainer's checkpoints; the newest whole one there is gone on from, to the weights that an uninterrupted run ends with.
     """
     heads = sorted(settings.heads)
+    cache = Path(settings.data_dir) / ".cache" / "tokens"
     set_seed(settings.trainer.seed)
     encoder = load_encoder(settings.encoder)
     if settings.encoder.trim:
-        encoder = trim_vocabulary(encoder, list(train_table["text"]), settings.encoder.reserve)
+        encoder = trim_vocabulary(encoder, list(train_table["text"]), settings.encoder.reserve, cache)
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)
     tokenizer = encoder.tokenizer
     folder.mkdir(parents=True, exist_ok=True)
-    train_rows = TokenisedRows(train_table, tokenizer, heads)
-    validation_rows = TokenisedRows(validation_table, tokenizer, heads)
+    train_rows = TokenisedRows(train_table, tokenizer, heads, cache)
+    validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     trainer = build_trainer(model, train_rows, list(train_table["source"]), validation_rows, settings.trainer, folder)
     training_started = time.monotonic()
     training_loss = run_trainer(trainer, folder)

@@ -1,6 +1,7 @@
 """Rows as token ids: tokenised once, in memory, padded only as far as their batch needs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -8,9 +9,9 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from train.encoder import PAD
+from train.encoding import encode
 from train.loss import MASKED
 
 
@@ -25,12 +26,8 @@ class Item(TypedDict):
 class TokenisedRows(torch.utils.data.Dataset[Item]):
     """An Example table's rows as `Item`s, in the table's order."""
 
-    def __init__(self, table: Dataset, tokenizer: Tokenizer, heads: Sequence[str]) -> None:
-        texts = list(table["text"])
-        self.ids: list[npt.NDArray[np.int32]] = []
-        for start in tqdm(range(0, len(texts), 2000), desc="tokenising", unit=" batches", disable=None):
-            for encoding in tokenizer.encode_batch_fast(texts[start : start + 2000]):
-                self.ids.append(np.asarray(encoding.ids, dtype=np.int32))
+    def __init__(self, table: Dataset, tokenizer: Tokenizer, heads: Sequence[str], cache: Path | None = None) -> None:
+        self.ids = encode(list(table["text"]), tokenizer, cache)
         self.labels = label_matrix(table, heads)
         self.lengths = np.asarray([len(ids) for ids in self.ids], dtype=np.int64)
         self.languages = list(table["language"])
