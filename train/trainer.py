@@ -1,6 +1,7 @@
 """`transformers.Trainer` with this project's batches; loss, checkpoints, resume and scale-out are its own."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from transformers import (
 from data_prep.command import UserError
 from train.checkpoints import SafeStops
 from train.loss import MASKED, MaskedLoss, agreement_penalty, masked_bce
+from train.memory import batch_that_fits
 from train.model import MultiHeadClassifier
 from train.parameter_groups import freeze, parameter_groups
 from train.processes import process_count
@@ -162,16 +164,22 @@ def build_trainer(
         remove_unused_columns=False,
         label_names=["labels"],
     )
+    sampling, accumulation = settings.sampling, settings.gradient_accumulation
+    if arguments.device.type == "cuda":  # a processor's memory has no such limit that could be felt
+        fits = batch_that_fits(model, sampling.tokens_per_batch, int(train_rows.lengths.max()), arguments.device, arguments.bf16)
+        accumulation *= -(-sampling.tokens_per_batch // fits)
+        sampling = replace(sampling, tokens_per_batch=fits)
+        arguments.gradient_accumulation_steps = accumulation
     sampler = LengthBucketedBatches(
         train_rows.lengths.tolist(),
         train_sources,
         train_rows.languages,
         train_rows.labels,
-        settings=settings.sampling,
+        settings=sampling,
         seed=settings.seed,
-        multiple_of=arguments.world_size * settings.gradient_accumulation,
+        multiple_of=arguments.world_size * accumulation,
     )
-    steps_per_epoch = len(sampler) // (arguments.world_size * settings.gradient_accumulation)
+    steps_per_epoch = len(sampler) // (arguments.world_size * accumulation)
     total_steps = settings.max_steps if settings.max_steps > 0 else int(steps_per_epoch * settings.epochs)
     evaluation_steps = min(max(1, steps_per_epoch // settings.evaluations_per_epoch), total_steps)
     arguments.warmup_steps = round(total_steps * settings.warmup_fraction)

@@ -1,0 +1,47 @@
+"""A batch that the device cannot hold becomes smaller before training begins."""
+
+import pytest
+import torch
+from torch import nn
+
+from data_prep.command import UserError
+from train.memory import batch_that_fits
+from train.model import ClassifierOutput
+
+
+class Small(nn.Module):
+    """A device that holds so many tokens at once: more is PyTorch's out-of-memory error."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.embedding = nn.Embedding(10, 2)
+        self.dropout = nn.Dropout(0.5)
+        self.tried: list[tuple[int, int]] = []
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> ClassifierOutput:
+        self.tried.append(tuple(ids.shape))
+        if ids.numel() > self.tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return ClassifierOutput(logits=self.dropout(self.embedding(ids)).mean(dim=1))
+
+
+def test_the_budget_is_halved_until_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Small(tokens=300)
+    before = (model.embedding.weight.clone(), torch.get_rng_state())
+    assert batch_that_fits(model, 1024, 64, torch.device("cpu"), autocast=False) == 256
+    assert model.tried == [(16, 64), (8, 64), (4, 64)]
+    assert "256 at a time" in capsys.readouterr().out
+    assert torch.equal(model.embedding.weight, before[0])
+    assert torch.equal(torch.get_rng_state(), before[1]), "or the run would depend on what was tried"
+    assert model.embedding.weight.grad is None
+
+
+def test_what_fits_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert batch_that_fits(Small(tokens=5000), 1024, 64, torch.device("cpu"), autocast=False) == 1024
+    assert not capsys.readouterr().out
+
+
+def test_one_row_too_long_is_told() -> None:
+    with pytest.raises(UserError, match="a single row of 64 tokens does not fit"):
+        batch_that_fits(Small(tokens=10), 1024, 64, torch.device("cpu"), autocast=False)

@@ -1,0 +1,54 @@
+"""How large a batch the device holds, found by trying before training begins rather than by failing in the midst of it."""
+
+import torch
+import torch.distributed
+from torch import nn
+
+from data_prep.command import UserError
+
+
+def batch_that_fits(model: nn.Module, tokens_per_batch: int, longest: int, device: torch.device, autocast: bool) -> int:
+    """The token budget, halved until a step of it fits into the device's memory, with AdamW's state beside it.
+
+    The hardest batch is tried: of the longest rows, whose attention matrices are the largest. The model's weights, gradients
+    and random state are as before. All processes of a run get the smallest budget that any of them holds.
+
+    Raises
+    ------
+    UserError
+        If not even one row of the longest fits.
+    """
+    budget = tokens_per_batch
+    model.to(device)
+    while not _fits(model, max(1, budget // longest), longest, device, autocast):
+        budget //= 2
+        if budget < longest:
+            raise UserError(
+                f"a single row of {longest} tokens does not fit into the memory of {device}: use a smaller encoder, lora or a lower "
+                "encoder.max_length"
+            )
+    if torch.distributed.is_initialized():
+        agreed = torch.tensor([budget], device=device)
+        torch.distributed.all_reduce(agreed, torch.distributed.ReduceOp.MIN)
+        budget = int(agreed)
+    if budget < tokens_per_batch:
+        print(f"batches of {tokens_per_batch:,} tokens do not fit into memory: {budget:,} at a time, and as many rows in a step as before")
+    return budget
+
+
+def _fits(model: nn.Module, rows: int, longest: int, device: torch.device, autocast: bool) -> bool:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            state = [torch.empty_like(parameter) for parameter in model.parameters() for _ in range(2) if parameter.requires_grad]
+            ids = torch.full((rows, longest), 5, device=device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                logits = model.train()(ids, torch.ones_like(ids)).logits
+            logits.float().sum().backward()
+            del state
+            return True
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            model.zero_grad(set_to_none=True)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
