@@ -9,6 +9,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaPreTrained
 from transformers.utils import ModelOutput, logging
 
 from train.encoder import Encoder
+from train.packing import PACKED, pack
 
 # weights that are left out and bars for loading a file are not news to a user
 logging.set_verbosity_error()
@@ -51,19 +52,30 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
         """Classify token ids (batch, sequence); `labels` are the loss function's business, not the model's."""
         # Pooling and heads run in float32 also under bfloat16 autocast: sentence vectors of one encoder lie close
         # together, and 8 bits of mantissa blur what tells them apart.
-        hidden = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-        if self.config.pooling == "first":
-            pooled = hidden[:, 0]
+        if self.config._attn_implementation == PACKED:
+            pooled = self._pooled_packed(input_ids, attention_mask)
         else:
-            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            # a row of padding only has no token to average: its sum is 0, and so is its mean
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+            hidden = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+            if self.config.pooling == "first":
+                pooled = hidden[:, 0]
+            else:
+                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+                # a row of padding only has no token to average: its sum is 0, and so is its mean
+                pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         # the linear layer written out, because autocast would cast a matrix product
         logits = (self.dropout(pooled).unsqueeze(1) * self.classifier.weight).sum(dim=-1) + self.classifier.bias
         return ClassifierOutput(
             logits=logits,
             sentence_embedding=nn.functional.normalize(pooled, dim=-1),
         )
+
+    def _pooled_packed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        arguments, row = pack(input_ids, attention_mask, self.config.pad_token_id + 1)
+        hidden: torch.Tensor = self.roberta(**arguments).last_hidden_state[0].float()
+        if self.config.pooling == "first":
+            return hidden[arguments["cu_seq_lens_q"][:-1].long()]
+        sums = torch.zeros(len(input_ids), hidden.shape[1], device=hidden.device).index_add(0, row, hidden)
+        return sums / attention_mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def build_classifier(encoder: Encoder, heads: list[str], pooling: str, dropout: float) -> MultiHeadClassifier:

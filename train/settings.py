@@ -65,6 +65,7 @@ class TrainerSettings:
     dropout: float = 0.1
     seed: int = 1
     bf16: bool | None = None  # null: where the processor or GPU computes in it
+    packed: bool | None = None  # attention without padding; null: on a GPU that computes in bfloat16
     compile: bool = False  # torch.compile: pays on a GPU after some minutes
     gradient_accumulation: int = 1  # batches in an optimiser step, each of sampling.tokens_per_batch
     max_steps: int = -1

@@ -146,6 +146,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     training_loss = run_trainer(trainer, folder)
     training_seconds = time.monotonic() - training_started
 
+    model.set_attn_implementation("sdpa")  # what a run computes with, whatever training used
     logits, _ = predict_logits(model, validation_rows)
     neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
     policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy, neutral)

@@ -26,6 +26,7 @@ from train.checkpoints import SafeStops
 from train.loss import MASKED, MaskedLoss, agreement_penalty, masked_bce
 from train.memory import batch_that_fits
 from train.model import MultiHeadClassifier
+from train.packing import PACKED
 from train.parameter_groups import freeze, parameter_groups
 from train.processes import process_count
 from train.progress import LanguageProgress
@@ -136,6 +137,8 @@ def build_trainer(
     if settings.best_metric != "loss":
         parse_metric(settings.best_metric)
     freeze(model, settings)
+    if settings.packed if settings.packed is not None else torch.cuda.is_available() and computes_in_bf16(settings.bf16):
+        model.set_attn_implementation(PACKED)
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=settings.epochs,
