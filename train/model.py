@@ -89,5 +89,5 @@ def build_classifier(encoder: Encoder, heads: list[str], pooling: str, dropout: 
     # On processors the fused kernel's backward pass is slower than plain matrix products (benchmarks/train_step.py).
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     model = MultiHeadClassifier._from_config(ClassifierConfig(**values), attn_implementation=attention)
-    model.roberta.load_state_dict(encoder.model.state_dict())
+    model.roberta.load_state_dict(encoder.model.state_dict(), assign=True)  # the weights themselves, not a second copy of them
     return cast(MultiHeadClassifier, model)
