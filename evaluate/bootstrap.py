@@ -188,17 +188,18 @@ def _subgroup_draws(
     at, own = scores[positive], weights[families[positive]]
     numbers = np.cumsum(positive) - 1  # a row's place among the positives
     below, not_above, negatives = counts_below(scores[~positive], weights[families[~positive]], at)
-    all_wins, all_positives = (below + not_above) / 2, own.sum(axis=0, dtype=np.float64)
+    all_wins: Weights = (below + not_above) / np.float32(2)
+    all_positives = own.sum(axis=0, dtype=np.float64)
     result = {}
     for group, rows in groups.items():
         inside = numbers[rows[positive[rows]]]
         negative_rows = rows[~positive[rows]]
         below, not_above, group_negatives = counts_below(scores[negative_rows], weights[families[negative_rows]], at)
-        wins = (below + not_above) / 2
+        wins: Weights = (below + not_above) / np.float32(2)
         group_positives = own[inside].sum(axis=0, dtype=np.float64)
 
-        def total(of: Weights, places: Indices | slice) -> Floats:
-            return np.einsum("pd,pd->d", own[places], of[places], dtype=np.float64)
+        def total(of: Weights, places: Indices | slice, own: Weights = own) -> Floats:
+            return np.asarray(np.einsum("pd,pd->d", own[places], of[places], dtype=np.float64))
 
         with np.errstate(divide="ignore", invalid="ignore"):
             result[group] = {

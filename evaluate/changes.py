@@ -48,7 +48,9 @@ class Comparison:
     newly_right: dict[str, list[int]]
 
 
-def prediction_table(ids: list[str], heads: list[str], probabilities: npt.NDArray[np.float64], flagged: npt.NDArray[np.bool_]) -> pd.DataFrame:
+def prediction_table(
+    ids: list[str], heads: list[str], probabilities: npt.NDArray[np.float64], flagged: npt.NDArray[np.bool_]
+) -> pd.DataFrame:
     """What a later release is compared with: a row's id, and per head probability and decision. It holds no text."""
     columns: dict[str, Any] = {"id": ids}
     for column, head in enumerate(heads):

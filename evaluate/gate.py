@@ -163,6 +163,20 @@ def spoken(head: str) -> str:
     return head.replace("_", " ")
 
 
+def kind_name(kind: str) -> str:
+    """A kind of allowed speech as people write it."""
+    return kind.replace("_", " ").lower()
+
+
+def p_value(p: float) -> str:
+    """A p-value as it is reported.
+
+    >>> p_value(0.0412), p_value(0.00001)
+    ('p = 0.041', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def _evidence_needed(settings: RuleSettings) -> str:
     counts = [f"{getattr(settings, name):,} {name}" for name in ("negatives", "positives", "rows") if getattr(settings, name)]
     return " and ".join(counts)
@@ -173,7 +187,7 @@ def _claimed_languages(evidence: Evidence, settings: RuleSettings) -> list[Findi
     for head in evidence.heads:
         claimed = [language for (of, language), tier in evidence.tiers.items() if of == head and tier.name != NOT_EVALUATED]
         verdict = PASS if len(claimed) >= settings.limit else NOT_ENOUGH
-        findings.append(Finding(head, "", verdict, f"{len(claimed)} of {settings.limit:.0f} languages reach a tier"))
+        findings.append(Finding(head, "", verdict, f"{len(claimed)} languages reach a tier, {settings.limit:.0f} must"))
     return findings
 
 
@@ -204,7 +218,9 @@ def _bounded(value: float | None, bound: float | None, limit: float, at_most: bo
     if value is None or bound is None:
         return NOT_ENOUGH, f"{what} is not defined"
     factor, digits = (100, 1) if scale == "%" else (1, 3)
-    words = f"{what} {factor * value:.{digits}f}{scale}, {'at most' if at_most else 'at least'} {factor * bound:.{digits}f}{scale}"
+    words = f"{what} {factor * value:.{digits}f}{scale}"
+    if bound != value:
+        words += f", may be as {'high' if at_most else 'low'} as {factor * bound:.{digits}f}{scale}"
     inside = (bound <= limit, value <= limit) if at_most else (bound >= limit, value >= limit)
     return PASS if inside[0] else NOT_ENOUGH if inside[1] else FAIL, words
 
@@ -230,10 +246,12 @@ def _gap_rule(measure: str) -> Callable[[Evidence, RuleSettings], list[Finding]]
             gap = gaps.get((head, language))
             if gap is None:  # the reference itself, or nothing to compare with
                 return None
-            verdict, words = _bounded(gap.gap.value, gap.gap.high, settings.limit, True, f"{measure.upper()} above {language_name(gap.other)} by")
+            verdict, words = _bounded(
+                gap.gap.value, gap.gap.high, settings.limit, True, f"{measure.upper()} above {language_name(gap.other)} by"
+            )
             if verdict == FAIL and gap.p > SIGNIFICANT:
                 verdict = NOT_ENOUGH  # so large a gap may be chance: it is not shown that the language is worse off
-            return Finding(head, language_name(language), verdict, f"{words} (p = {gap.p:.2g})")
+            return Finding(head, language_name(language), verdict, f"{words} ({p_value(gap.p)})")
 
         return _per_language(evidence, settings, judge_cell)
 
@@ -247,7 +265,7 @@ def _auc_rule(name: str) -> Callable[[Evidence, RuleSettings], list[Finding]]:
             if auc is None or auc.value is None:
                 return None
             verdict, words = _bounded(auc.value, auc.value, settings.limit, False, "AUC", "")
-            return Finding(head, language_name(language), verdict, words.split(",")[0])
+            return Finding(head, language_name(language), verdict, words)
 
         return _per_language(evidence, settings, judge_cell)
 
@@ -257,7 +275,7 @@ def _auc_rule(name: str) -> Callable[[Evidence, RuleSettings], list[Finding]]:
 def _calibration(evidence: Evidence, settings: RuleSettings) -> list[Finding]:
     def judge_cell(head: str, language: str, figures: HeadFigures) -> Finding:
         verdict, words = _bounded(figures.ece.value, figures.ece.value, settings.limit, True, "ECE", "")
-        return Finding(head, language_name(language), verdict, words.split(",")[0])
+        return Finding(head, language_name(language), verdict, words)
 
     return _per_language(evidence, settings, judge_cell)
 
@@ -273,9 +291,9 @@ def _hard_negative_rule(kinds: Iterable[str]) -> Callable[[Evidence, RuleSetting
             for kind in kinds:
                 if kind not in missing:
                     verdict, words = _bounded(found[kind].value, found[kind].low, settings.limit, False, "not flagged")
-                    findings.append(Finding(head, kind, verdict, words))
+                    findings.append(Finding(head, kind_name(kind), verdict, words))
             if missing:
-                reason = f"fewer than {settings.negatives:,} test rows of {', '.join(missing)}"
+                reason = f"fewer than {settings.negatives:,} test rows of {', '.join(map(kind_name, missing))}"
                 findings.append(Finding(head, "", NOT_ENOUGH, reason))
         return findings
 
@@ -304,7 +322,7 @@ def _int8_agreement(evidence: Evidence, settings: RuleSettings) -> list[Finding]
             verdict, words = NOT_ENOUGH, f"{one.agreeing.of:,} rows; needed are {settings.rows:,}"
         else:
             verdict, words = _bounded(one.agreeing.value, one.agreeing.value, settings.limit, False, f"{one.variant} agrees in")
-        findings.append(Finding(one.head, language_name(one.language), verdict, words.split(",")[0]))
+        findings.append(Finding(one.head, language_name(one.language), verdict, words))
     return findings or [Finding("", "", NOT_ENOUGH, "the int8 model was not compared with the float32 one")]
 
 
@@ -321,7 +339,7 @@ def _regression(evidence: Evidence, settings: RuleSettings) -> list[Finding]:
         broken = [change for change in changes if change.worse and change.p <= settings.limit]
         for change in broken:
             error = "misses" if change.label == 1 else "false positives"
-            reason = f"{error}: {change.newly_wrong:,} new, {change.newly_right:,} gone (p = {change.p:.2g})"
+            reason = f"{error}: {change.newly_wrong:,} new, {change.newly_right:,} gone ({p_value(change.p)})"
             findings.append(Finding(head, language_name(change.language), FAIL, reason))
         if not broken:
             findings.append(Finding(head, "", PASS, f"nowhere significantly worse than {comparison.previous}"))

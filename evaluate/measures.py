@@ -93,7 +93,7 @@ def measure(scored: Scored, settings: EvaluateSettings, agreement: Sequence[Agre
         How often the artifact's int8 model decides as its float32 model does; None if it ships none.
     """
     frame = row_keys(scored)
-    families = frame["family"].astype("category").cat.codes.to_numpy(dtype=np.int64)
+    families = np.asarray(pd.factorize(frame["family"])[0], dtype=np.int64)
     languages = frame["language"].to_numpy(dtype=str)
     baselines = KeywordBaseline(scored)
     cells: list[Cell] = []
@@ -187,7 +187,7 @@ class _HeadRows:
         for place, rows in enumerate(groups):
             one = head_figures(self.probabilities[rows], self.truth[rows], self.flagged[rows], self.decided[rows], self.families[rows])
             smaller = {"auroc": min(one.positives, one.negatives), "auprc": one.positives, "f1": one.positives}
-            intervals = {
+            intervals: dict[str, Any] = {
                 name: reflected_interval(one.ece.value, draws[name][place])
                 if name == "ece"
                 else interval(getattr(one, name).value, draws[name][place], smaller.get(name, one.n))

@@ -10,7 +10,7 @@ from train.policy import NOT_EVALUATED
 
 PROHIBITED = {
     "Removal on this basis alone": "A flag puts a post before a person. It must not delete, hide, demonetise or block anything by itself.",
-    "Scoring of persons": "Figures hold for posts. Adding up a person's or a group's posts to a score of them is not measured and not allowed.",
+    "Scoring of persons": "Figures hold for posts. Adding up a person's posts to a score of them is not measured and not allowed.",
     "Evidence for law enforcement": "A flag proves nothing about an author's intent, membership or offence.",
     "Languages that were not evaluated": "Where the table below says so, the artifact sends every post to review; do not override that.",
 }
@@ -23,7 +23,7 @@ def model_card(name: str, mixture: str, non_commercial: bool, cells: Sequence[Ce
             task_type="text-classification",
             task_name=cell.head,
             dataset_type=_identifier(mixture),
-            dataset_name=f"{_identifier(context['mixture'])} ({_identifier(cell.language)})",
+            dataset_name=f"{_identifier(mixture)} ({_identifier(cell.language)})",
             dataset_split="test",
             metric_type=metric,
             metric_name=f"{cell.head} {metric}",

@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
@@ -20,9 +19,10 @@ from data_prep.files import publish_folder, read_json, write_json, write_text
 from data_prep.inspect import mask_text
 from data_prep.table import HARD_NEGATIVES
 from evaluate.bootstrap import DRAWS
+from evaluate.calibration import Sweep
 from evaluate.changes import PREDICTIONS, prediction_table
 from evaluate.escaping import excerpt, markdown_text, visible
-from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, spoken
+from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling, kind_name, p_value, spoken
 from evaluate.languages import CORE, language_name
 from evaluate.measures import Cell, Measures
 from evaluate.metrics import Estimate, precision_at_prevalence
@@ -34,7 +34,6 @@ from train.loss import MASKED
 from train.policy import NOT_EVALUATED
 
 MIN_GROUP_ROWS = 20  # a group of fewer rows shows counts only
-REASONS_SHOWN = 6
 
 
 def write_report(
@@ -98,7 +97,7 @@ def report_context(
         "gate": settings.gate,
         "verdict": measures.gate,
         "order": (FAIL, NOT_ENOUGH, PASS, NOT_APPLICABLE),
-        "reasons_shown": REASONS_SHOWN,
+        "broken": [(ruling, broken_where(ruling)) for ruling in measures.gate.rulings if ruling.verdict in (FAIL, NOT_ENOUGH)],
         "key": key_figures(measures),
         "measured": measured,
         "unmeasured": [cell for cell in measures.cells if not cell.tier.measured],
@@ -106,7 +105,7 @@ def report_context(
         "flips": measures.flips,
         "hard_negatives": measures.hard_negatives,
         "reliability": measures.reliability,
-        "sweeps": measures.sweeps,
+        "sweeps": [(sweep, sweep_precision(sweep, settings.report.prevalence)) for sweep in measures.sweeps],
         "sweep_data": [
             {
                 "shipped": sweep.shipped,
@@ -147,6 +146,16 @@ def axis_end(ends: Iterable[float | None]) -> float:
     return min(1.0, math.ceil(max(highest, 0.01) * 10) / 10)
 
 
+def sweep_precision(sweep: Sweep, prevalence: float) -> tuple[list[float], list[float]]:
+    """Where something is flagged, the thresholds of a sweep and the precision there in a stream with this share of positives."""
+    points = [
+        (threshold, precision_at_prevalence(fpr, recall, prevalence))
+        for threshold, fpr, recall in zip(sweep.thresholds, sweep.fpr, sweep.recall, strict=True)
+    ]
+    defined = [(threshold, precision) for threshold, precision in points if precision is not None]
+    return [threshold for threshold, _ in defined], [precision for _, precision in defined]
+
+
 def key_figures(measures: Measures) -> dict[str, Any]:
     """The few figures that a release is known by, for the top of the page and for the list of releases; None where there is none."""
     measured = [cell for cell in measures.cells if cell.tier.measured]
@@ -175,6 +184,21 @@ def key_figures(measures: Measures) -> dict[str, Any]:
     }
 
 
+def broken_where(ruling: Ruling) -> str:
+    """Where a rule has its verdict, on one line: per head the languages or kinds of text.
+
+    >>> from evaluate.gate import Finding
+    >>> found = [Finding("a_b", "Urdu", FAIL, ""), Finding("a_b", "Pashto", FAIL, ""), Finding("a_b", "Hindi", PASS, "")]
+    >>> broken_where(Ruling("", "", "", "", FAIL, found))
+    'a b in Urdu, Pashto'
+    """
+    places: dict[str, list[str]] = {}
+    for finding in ruling.findings:
+        if finding.verdict == ruling.verdict:
+            places.setdefault(spoken(finding.head), []).append(finding.where)
+    return "; ".join(" in ".join(filter(None, (head, ", ".join(filter(None, where))))) for head, where in places.items())
+
+
 def not_evaluated(scored: Scored, measures: Measures, functional: pd.DataFrame | None) -> list[str]:
     """What nobody may conclude from this report, in sentences."""
     missing = []
@@ -186,7 +210,7 @@ def not_evaluated(scored: Scored, measures: Measures, functional: pd.DataFrame |
         if few:
             missing.append(f"{spoken(head).capitalize()} in {', '.join(few)}: there are too few test rows; the artifact abstains.")
     kinds = {one.kind for one in measures.hard_negatives}
-    absent_kinds = [kind.replace("_", " ").lower() for kind in HARD_NEGATIVES if kind not in kinds]
+    absent_kinds = [kind_name(kind) for kind in HARD_NEGATIVES if kind not in kinds]
     if absent_kinds:
         missing.append(f"Allowed speech that is often mistaken: no test row is marked as {', '.join(absent_kinds)}.")
     senses = {sense for group in measures.groups for sense in group.sense.split(", ")}
@@ -251,7 +275,7 @@ def worst_errors(scored: Scored, settings: EvaluateSettings) -> list[dict[str, A
     """The most confident errors per head, at most one per language, texts masked unless the settings show them."""
     examples = []
     languages = np.asarray(scored.rows["language"][:])
-    for column, head in enumerate(scored.heads):
+    for column in range(len(scored.heads)):
         truth = scored.labels[:, column]
         wrong = np.flatnonzero((truth != MASKED) & (scored.flagged[:, column] != (truth == 1)))
         confidence = np.abs(scored.probabilities[wrong, column] - (truth[wrong] == 1))
@@ -294,16 +318,19 @@ def percent(value: Estimate | float | None) -> str:
     ('1.2%', '–')
     """
     number = value.value if isinstance(value, Estimate) else value
-    return "–" if number is None else f"{100 * number:.1f}%"
+    return "–" if number is None else f"{100 * number:.1f}%".replace("-", "−")
 
 
 def ends(estimate: Estimate) -> str:
     """The ends of a share's interval.
 
-    >>> ends(Estimate(0.1, 0.05, 0.2))
-    '5.0–20.0%'
+    >>> ends(Estimate(0.1, 0.05, 0.2)), ends(Estimate(-0.1, -0.2, 0.05))
+    ('5.0–20.0%', '−20.0 to 5.0%')
     """
-    return "–" if estimate.low is None or estimate.high is None else f"{100 * estimate.low:.1f}–{100 * estimate.high:.1f}%"
+    if estimate.low is None or estimate.high is None:
+        return "–"
+    words = f"{100 * estimate.low:.1f}{' to ' if estimate.low < 0 else '–'}{100 * estimate.high:.1f}%"
+    return words.replace("-", "−")
 
 
 def _two(value: Estimate | float | None) -> str:
@@ -330,7 +357,7 @@ def render_html(template: str, context: dict[str, Any]) -> str:
     script = (_FOLDER / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     style = (_FOLDER / "report.css").read_text(encoding="utf-8")
-    page = {"style": Markup(style), "script": Markup(script), "script_hash": digest}  # noqa: S704 (files of this package)
+    page = {"style": Markup(style), "script": Markup(script), "script_hash": digest}
     return _environment(markdown=False).get_template(template).render(page | context)
 
 
@@ -359,7 +386,7 @@ def _environment(markdown: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        percent=percent, ends=ends, two=_two, two_ends=_two_ends, share=_share, language=language_name, spoken=spoken, points=_points,
-        number=lambda value: f"{value:,}",
+        percent=percent, ends=ends, two=_two, two_ends=_two_ends, share=_share, language=language_name, spoken=spoken, kind=kind_name, p=p_value,
+        points=_points, number=lambda value: f"{value:,}",
     )  # fmt: skip
     return environment

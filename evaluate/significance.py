@@ -86,10 +86,11 @@ def minimum_detectable_difference(rate: float, of: float, other_of: float) -> fl
     confident, powerful = float(norm.ppf(0.5 + CONFIDENCE / 2)), float(norm.ppf(POWER))
 
     def shortfall(difference: float) -> float:
-        higher = rate + difference
+        higher = min(1.0, rate + difference)
         pooled = (higher * of + rate * other_of) / (of + other_of)
         null = pooled * (1 - pooled) * (1 / of + 1 / other_of)
-        return difference - confident * np.sqrt(null) - powerful * np.sqrt(higher * (1 - higher) / of + rate * (1 - rate) / other_of)
+        apart = higher * (1 - higher) / of + rate * (1 - rate) / other_of
+        return difference - confident * null**0.5 - powerful * apart**0.5
 
     if shortfall(1 - rate) < 0:
         return None
