@@ -386,7 +386,7 @@ def _environment(markdown: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        percent=percent, ends=ends, two=_two, two_ends=_two_ends, share=_share, language=language_name, spoken=spoken, kind=kind_name, p=p_value,
-        points=_points, number=lambda value: f"{value:,}",
+        percent=percent, ends=ends, two=_two, two_ends=_two_ends, share=_share, language=language_name, spoken=spoken, kind=kind_name,
+        p=p_value, points=_points, number=lambda value: f"{value:,}",
     )  # fmt: skip
     return environment

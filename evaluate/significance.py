@@ -1,5 +1,6 @@
 """Tests and intervals of differences: between languages (different rows) and between releases (the same rows)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,7 +91,7 @@ def minimum_detectable_difference(rate: float, of: float, other_of: float) -> fl
         pooled = (higher * of + rate * other_of) / (of + other_of)
         null = pooled * (1 - pooled) * (1 / of + 1 / other_of)
         apart = higher * (1 - higher) / of + rate * (1 - rate) / other_of
-        return difference - confident * null**0.5 - powerful * apart**0.5
+        return difference - confident * math.sqrt(null) - powerful * math.sqrt(apart)
 
     if shortfall(1 - rate) < 0:
         return None
