@@ -73,7 +73,8 @@ def test_a_head_that_was_not_there_cannot_be_compared() -> None:
     table = pd.DataFrame({"id": ["0"]})
     with pytest.raises(UserError, match="no head h"):
         compare_releases(
-            "old", table, ["0"], ["h"], np.zeros((1, 1), np.int8), np.asarray(["ur"]), np.arange(1), np.zeros((1, 1)), np.zeros((1, 1), bool), 1
+            "old", table, ["0"], ["h"], np.zeros((1, 1), np.int8), np.asarray(["ur"]), np.arange(1), np.zeros((1, 1)),
+            np.zeros((1, 1), dtype=bool), 1,
         )  # fmt: skip
 
 
