@@ -62,7 +62,7 @@ def write_report(
         "functional": None if functional is None else functional.to_dict("records"),
     }
     with publish_folder(target) as folder:
-        write_json(folder / "metrics.json", document)
+        write_json(folder / "metrics.json", _visible_strings(document))
         write_text(folder / "per_language.csv", per_language_csv(measures.cells))
         write_text(folder / "groups.csv", groups_csv(measures.groups, MIN_GROUP_ROWS))
         write_text(folder / "dsa_transparency.csv", dsa_transparency_csv(measures.cells, context["heads"]))
@@ -75,6 +75,15 @@ def write_report(
         table = prediction_table(scored.rows["id"][:], scored.heads, scored.probabilities, scored.flagged)
         table.to_parquet(folder / PREDICTIONS, index=False)
     return target
+
+
+def _visible_strings(value: Any) -> Any:
+    """Plain data with every string in it, keys too, as `visible` writes it: names of sources and languages come from outside."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): _visible_strings(inner) for key, inner in value.items()}
+    return [_visible_strings(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def report_context(

@@ -174,7 +174,7 @@ def test_the_heat_map_appears_with_its_table(settings: EvaluateSettings, scored:
     measures = measure(scored, settings)
     without = write_report(tmp_path / "report", scored, measures, settings)
     assert 'id="functional"' not in (without / "report.html").read_text(encoding="utf-8")
-    assert "Functional tests (one skill" in (without / "report.md").read_text(encoding="utf-8")
+    assert "one skill of telling speech apart" in (without / "report.md").read_text(encoding="utf-8")
     functional = pd.DataFrame(
         [
             {"functionality": "news", "language": "ur", "cases": 50, "passed": 50, "low": 0.93, "high": 1.0},
