@@ -154,7 +154,7 @@ def compare_releases(
                         newly_wrong=int(worse_rows.sum()),
                         newly_right=int(better_rows.sum()),
                         p=mcnemar(worse_rows, better_rows, families[shared][rows]),
-                        drift=float(ks_2samp(score_now[rows], score_then[rows]).statistic),
+                        drift=float(ks_2samp(score_now[rows], score_then[rows], method="asymp").statistic),
                         mean_shift=float((score_now[rows] - score_then[rows]).mean()),
                     )
                 )
