@@ -117,7 +117,7 @@ def report_context(
         "sweeps": [(sweep, sweep_precision(sweep, settings.report.prevalence)) for sweep in measures.sweeps],
         "sweep_data": [
             {
-                "shipped": sweep.shipped,
+                "shipped": round(sweep.shipped, 5),  # as the thresholds, among which the script looks for it
                 **{name: [round(value, 5) for value in getattr(sweep, name)] for name in ("thresholds", "fpr", "recall")},
             }
             for sweep in measures.sweeps

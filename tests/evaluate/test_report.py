@@ -237,6 +237,19 @@ def test_the_model_card_names_what_is_prohibited(settings: EvaluateSettings, sco
     assert {result.metric_type for result in card.data.eval_results} == {"f1", "fpr", "fnr"}
 
 
+def test_the_slider_computes_with_what_the_page_says(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+    measures = measure(scored, settings)
+    html = (write_report(tmp_path / "report", scored, measures, settings) / "report.html").read_text(encoding="utf-8")
+    data = json.loads(html.split('id="sweeps">')[1].split("</script>")[0])
+    assert len(data) == len(measures.sweeps) == 4
+    for sweep, drawn in zip(measures.sweeps, data, strict=True):
+        (cell,) = [one for one in measures.cells if (one.head, one.language) == (sweep.head, sweep.language)]
+        at = drawn["thresholds"].index(drawn["shipped"])
+        assert drawn["fpr"][at] == pytest.approx(cell.figures.fpr.value, abs=1e-5)
+        assert drawn["recall"][at] == pytest.approx(cell.figures.recall.value, abs=1e-5)
+        assert drawn["thresholds"] == sorted(drawn["thresholds"])
+
+
 class Structure(HTMLParser):
     """What a reader who cannot see the page depends on."""
 
