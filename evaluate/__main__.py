@@ -10,6 +10,7 @@ from data_prep.command import run_stage, user_errors
 from data_prep.settings import to_settings
 from evaluate.measures import measure
 from evaluate.predictions import score
+from evaluate.releases import write_index
 from evaluate.report import beaten_baselines, console_table, write_report
 from evaluate.settings import EvaluateSettings, register_schemas
 from export.bundle import stamp_tiers
@@ -40,10 +41,13 @@ def main(config: DictConfig) -> None:
             f"gate {settings.gate.name}: {'pass' if measures.gate.passed else 'fail'}"
             + (f" ({settings.gate.note})" if settings.gate.note else "")
         )
+        for ruling in measures.gate.rulings:
+            print(f"  {ruling.verdict:<21}{ruling.title} ({ruling.limit})")
         print(f"report -> {folder / 'report.html'}")
         if settings.release is None:
             print(f"next: python -m export run={settings.run} release=demo")
         else:
+            print(f"releases -> {write_index(Path(settings.releases_dir))}")
             print(f'next: echo \'{{"text": "...", "language": "ur"}}\' | python {release / "artifact" / "predict.py"}')
         if not measures.gate.passed:
             sys.exit(1)

@@ -12,11 +12,12 @@ from data_prep.normaliser import normalise
 _WORD = re.compile(r"\w+")
 MIN_COUNT = 3
 MIN_PRECISION = 0.5
+LONGEST_POST = 10_000  # characters; the normaliser takes time in the square of a word's length
 
 
 def words(text: str) -> set[str]:
     """The distinct words of a text after normalisation, lower-cased."""
-    return set(_WORD.findall(normalise(text).lower()))
+    return set(_WORD.findall(normalise(text[:LONGEST_POST]).lower()))
 
 
 def learn_keywords(posts: Sequence[set[str]], labels: npt.NDArray[np.int8]) -> set[str]:

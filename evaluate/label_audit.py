@@ -32,6 +32,7 @@ from data_prep.files import publish_folder, read_json, write_text
 from data_prep.inspect import mask_text
 from data_prep.settings import to_settings
 from data_prep.table import load_examples
+from evaluate.escaping import spreadsheet_text
 from evaluate.languages import language_name
 from train.loss import MASKED
 from train.model import MultiHeadClassifier
@@ -48,7 +49,6 @@ Indices = npt.NDArray[np.int64]
 COLUMNS = ["language", "rank", "id", "source", "head", "label", "probability", "quality", "split", "family"]
 EXAMPLES_PER_LANGUAGE = 3
 LONGEST_EXAMPLE = 400  # characters
-FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # the last four are the signs of full width
 BIDI_CONTROLS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -286,15 +286,6 @@ def render_csv(cells: pd.DataFrame, show_text: bool) -> str:
     listed = cells.loc[cells["contradicted"], [*COLUMNS, "text"] if show_text else COLUMNS]
     safe = listed.assign(**{str(name): listed[name].map(spreadsheet_text) for name in listed if is_string_dtype(listed[name])})
     return "\ufeff" + safe.round(6).to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-
-
-def spreadsheet_text(text: str) -> str:
-    """The text, with an apostrophe in front where a spreadsheet would take it for a formula (OWASP, "CSV Injection").
-
-    >>> spreadsheet_text("=1+1"), spreadsheet_text("1+1")
-    ("'=1+1", '1+1')
-    """
-    return f"'{text}" if FORMULA.match(text) else text
 
 
 def render_markdown(audit: Audit, show_text: bool) -> str:

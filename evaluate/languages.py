@@ -8,6 +8,14 @@ NAMES = {
     "ur": "Urdu", "ur-Latn": "Roman Urdu", "zh": "Chinese", "und": "undetermined", "mul": "all its languages",
 }  # fmt: skip
 
+CORE = ("ur", "ur-Latn", "ps", "sd", "pa", "pnb", "bal", "prs", "fa", "ar", "hi", "bn", "en")  # docs/taxonomy.md
+OFFICIAL_EU = {  # official languages of the European Union, Regulation No 1 (1958) as amended
+    "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "et": "Estonian",
+    "fi": "Finnish", "fr": "French", "ga": "Irish", "hr": "Croatian", "hu": "Hungarian", "it": "Italian", "lt": "Lithuanian",
+    "lv": "Latvian", "mt": "Maltese", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "sk": "Slovak",
+    "sl": "Slovenian", "sv": "Swedish",
+}  # fmt: skip
+
 
 def language_name(code: str) -> str:
     """The English name of a BCP-47 code.
@@ -15,4 +23,4 @@ def language_name(code: str) -> str:
     >>> language_name("ur-Latn"), language_name("xx")
     ('Roman Urdu', 'xx')
     """
-    return NAMES.get(code, code)
+    return NAMES.get(code) or OFFICIAL_EU.get(code, code)

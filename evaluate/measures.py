@@ -1,44 +1,65 @@
-"""From scored rows to the figures of a report: per head and language, per source, beside the baselines, with a verdict."""
+"""From scored rows to the figures of a report: per head and group of rows, between languages, against a previous release."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from evaluate.baselines import keyword_flags, learn_keywords, words
-from evaluate.gate import Gate, Verdict, assign_tier, judge
-from evaluate.metrics import HeadFigures, head_figures, precision_at_prevalence
+from evaluate.bootstrap import FIGURES, bootstrap_figures, interval, reflected_interval, subgroup_aucs
+from evaluate.calibration import Reliability, Sweep, reliability, threshold_sweep
+from evaluate.changes import Comparison, compare_releases, previous_predictions
+from evaluate.fairness import Fairness, compare_languages
+from evaluate.gate import Agreement, Evidence, Gate, HardNegatives, Tier, assign_tier, judge
+from evaluate.metrics import Estimate, Floats, HeadFigures, clustered_rate, head_figures, precision_at_prevalence
+from evaluate.parallel import Flips, count_flips
 from evaluate.predictions import Scored
 from evaluate.settings import EvaluateSettings
 from train.loss import MASKED
 from train.tokenised import label_matrix
 
 MULTIPLE = "mul"  # ISO 639-2 for several languages at once: all of a source's
+KEYS = ("language", "script", "source", "sense")
+GROUPINGS = {
+    "language": ("language",),
+    "script": ("language", "script"),
+    "source": ("language", "source", "sense"),
+    "sense": ("language", "sense"),
+    "all": KEYS,
+}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One head in one language: the model's figures, the baselines' F1, the verdict."""
+    """One head in one language: the model's figures, the baselines' F1, the tier."""
 
     head: str
     language: str
     sense: str
     figures: HeadFigures
     threshold: float
-    verdict: Verdict
+    tier: Tier
+    subgroup_auc: Estimate
+    bpsn_auc: Estimate
+    bnsp_auc: Estimate
     keyword_f1: float | None
     all_negative_f1: float | None
     deployed_precision: float | None  # at the deployer's prevalence and the upper end of the FPR interval
 
 
 @dataclass(frozen=True)
-class SourceCell:
-    """One head on one source in one language; published figures are compared with these."""
+class Group:
+    """One head on a group of rows: `by` says which of the keys define it, the others are empty."""
 
     head: str
-    source: str
+    by: str  # a name of GROUPINGS
     language: str
+    script: str
+    source: str
     sense: str
     figures: HeadFigures
 
@@ -48,7 +69,13 @@ class Measures:
     """Everything a report shows."""
 
     cells: list[Cell]
-    sources: list[SourceCell]
+    groups: list[Group]
+    fairness: list[Fairness]
+    flips: list[Flips]
+    hard_negatives: list[HardNegatives]
+    reliability: list[Reliability]
+    sweeps: list[Sweep]
+    comparison: Comparison | None
     gate: Gate
     tiers: dict[str, dict[str, str]]
 
@@ -57,50 +84,176 @@ class Measures:
         return asdict(self)
 
 
-def measure(scored: Scored, settings: EvaluateSettings) -> Measures:
-    """Measure every head in every language and every source that has judged test rows."""
-    languages = np.asarray(scored.rows["language"])
-    sources = np.asarray(scored.rows["source"])
-    senses = list(scored.rows["sense"])
+def measure(scored: Scored, settings: EvaluateSettings, agreement: Sequence[Agreement] | None = None) -> Measures:
+    """Measure every head in every group of judged test rows, compare, and judge the release.
+
+    Parameters
+    ----------
+    agreement
+        How often the artifact's int8 model decides as its float32 model does; None if it ships none.
+    """
+    frame = row_keys(scored)
+    families = np.asarray(pd.factorize(frame["family"])[0], dtype=np.int64)
+    languages = frame["language"].to_numpy(dtype=str)
     baselines = KeywordBaseline(scored)
     cells: list[Cell] = []
-    source_cells: list[SourceCell] = []
+    groups: list[Group] = []
+    fairness: list[Fairness] = []
+    flips: list[Flips] = []
     for column, head in enumerate(scored.heads):
-        judged = scored.labels[:, column] != MASKED
-        sense_of = np.asarray([sense[head] or "" for sense in senses])
-        for language in sorted(set(languages[judged].tolist())):
-            rows = judged & (languages == language)
-            figures = _figures(scored, column, rows)
-            keyword_f1, all_negative_f1 = baselines.f1(column, language, rows)
-            recall, fpr = figures.recall.value, figures.fpr.high
-            cells.append(
-                Cell(
-                    head=head,
-                    language=language,
-                    sense=", ".join(sorted(set(sense_of[rows].tolist()) - {"", "neutral"})) or "neutral",
-                    figures=figures,
-                    threshold=scored.policy.heads[head].threshold_of(language),
-                    verdict=assign_tier(figures, settings.gate),
-                    keyword_f1=keyword_f1,
-                    all_negative_f1=all_negative_f1,
-                    deployed_precision=None
-                    if recall is None or fpr is None
-                    else precision_at_prevalence(fpr, recall, settings.report.prevalence),
-                )
+        rows = np.flatnonzero(scored.labels[:, column] != MASKED)
+        if not len(rows):
+            continue
+        truth, flagged = scored.labels[rows, column], scored.flagged[rows, column]
+        of_head = _HeadRows(
+            probabilities=scored.probabilities[rows, column],
+            truth=truth,
+            flagged=flagged,
+            decided=scored.decided[rows, column],
+            families=np.unique(families[rows], return_inverse=True)[1],
+        )
+        keys = frame.iloc[rows].assign(sense=[sense[head] or "" for sense in frame["sense"].iloc[rows]])
+        names, members = group_rows(keys)
+        figures, draws = of_head.measure(members)
+        found = [Group(head, *name, one) for name, one in zip(names, figures, strict=True)]
+        groups += found
+        by_language = {group.language: place for place, group in enumerate(found) if group.by == "language"}
+        aucs = subgroup_aucs(of_head.probabilities, truth, of_head.families, {name: members[at] for name, at in by_language.items()})
+        of_language: dict[str, Cell] = {}
+        for language, place in by_language.items():
+            senses = set(keys["sense"].iloc[members[place]]) - {"", "neutral"}
+            keyword_f1, all_negative_f1 = baselines.f1(column, language, rows[members[place]])
+            one = figures[place]
+            of_language[language] = Cell(
+                head=head,
+                language=language,
+                sense=", ".join(sorted(senses)) or "neutral",
+                figures=one,
+                threshold=scored.policy.heads[head].threshold_of(language),
+                tier=assign_tier(one, settings.gate),
+                keyword_f1=keyword_f1,
+                all_negative_f1=all_negative_f1,
+                deployed_precision=None
+                if one.recall.value is None or one.fpr.high is None
+                else precision_at_prevalence(one.fpr.high, one.recall.value, settings.report.prevalence),
+                **aucs[language],
             )
-        for source in sorted(set(sources[judged].tolist())):
-            of_source = judged & (sources == source)
-            spoken = sorted(set(languages[of_source].tolist()))
-            for language in [*spoken, *([MULTIPLE] if len(spoken) > 1 else [])]:
-                rows = of_source if language == MULTIPLE else of_source & (languages == language)
-                source_cells.append(SourceCell(head, source, language, str(sense_of[rows][0]), _figures(scored, column, rows)))
-    gate = judge({(cell.head, cell.language): cell.verdict for cell in cells}, scored.heads)
-    tiers = {head: {cell.language: cell.verdict.tier for cell in cells if cell.head == head} for head in scored.heads}
-    return Measures(cells, source_cells, gate, tiers)
+        cells += of_language.values()
+        measured = {language: cell.figures for language, cell in of_language.items() if cell.tier.measured}
+        rate_draws = {language: (draws["fpr"][by_language[language]], draws["fnr"][by_language[language]]) for language in measured}
+        fairness.append(compare_languages(head, truth, flagged, languages[rows], measured, rate_draws, settings.gate.reference))
+        flips += count_flips(head, frame, scored.labels[:, column], scored.flagged[:, column], settings.gate.reference)
+    hard_negatives = count_hard_negatives(scored, families)
+    comparison = _compare_with_previous(scored, settings, languages, families)
+    evidence = Evidence(
+        heads=scored.heads,
+        figures={(cell.head, cell.language): cell.figures for cell in cells},
+        tiers={(cell.head, cell.language): cell.tier for cell in cells},
+        subgroups={(cell.head, cell.language): {"bpsn_auc": cell.bpsn_auc, "bnsp_auc": cell.bnsp_auc} for cell in cells},
+        fairness=fairness,
+        hard_negatives=hard_negatives,
+        flips=flips,
+        comparison=comparison,
+        agreement=agreement,
+    )
+    return Measures(
+        cells=cells,
+        groups=groups,
+        fairness=fairness,
+        flips=flips,
+        hard_negatives=hard_negatives,
+        reliability=reliability(scored),
+        sweeps=threshold_sweep(scored, {(cell.head, cell.language) for cell in cells if cell.tier.measured}),
+        comparison=comparison,
+        gate=judge(evidence, settings.gate),
+        tiers={head: {cell.language: cell.tier.name for cell in cells if cell.head == head} for head in scored.heads},
+    )
 
 
-def _figures(scored: Scored, column: int, rows: npt.NDArray[np.bool_]) -> HeadFigures:
-    return head_figures(scored.probabilities[rows, column], scored.labels[rows, column], scored.flagged[rows, column])
+@dataclass(frozen=True)
+class _HeadRows:
+    """The judged rows of one head; all arrays of shape (rows,)."""
+
+    probabilities: Floats
+    truth: npt.NDArray[np.int8]
+    flagged: npt.NDArray[np.bool_]
+    decided: npt.NDArray[np.bool_]
+    families: npt.NDArray[np.int64]
+
+    def measure(self, groups: Sequence[npt.NDArray[np.int64]]) -> tuple[list[HeadFigures], dict[str, Floats]]:
+        """Figures of groups of rows with all their intervals, and the bootstrap draws behind these."""
+        draws = bootstrap_figures(self.probabilities, self.truth, self.flagged, self.families, groups)
+        figures = []
+        for place, rows in enumerate(groups):
+            one = head_figures(self.probabilities[rows], self.truth[rows], self.flagged[rows], self.decided[rows], self.families[rows])
+            smaller = {"auroc": min(one.positives, one.negatives), "auprc": one.positives, "f1": one.positives}
+            intervals: dict[str, Any] = {
+                name: reflected_interval(one.ece.value, draws[name][place])
+                if name == "ece"
+                else interval(getattr(one, name).value, draws[name][place], smaller.get(name, one.n))
+                for name in FIGURES
+            }
+            figures.append(replace(one, **intervals))
+        return figures, draws
+
+
+def row_keys(scored: Scored) -> pd.DataFrame:
+    """Per test row what it is grouped by: language, script, source, family, and the sense of each head."""
+    return pd.DataFrame({name: scored.rows[name][:] for name in ("language", "script", "source", "family", "sense")})
+
+
+def group_rows(keys: pd.DataFrame) -> tuple[list[tuple[str, str, str, str, str]], list[npt.NDArray[np.int64]]]:
+    """The groups of every grouping, as (grouping, language, script, source, sense), and the row numbers of each.
+
+    A source in several languages gets a group of all its rows too, with the language `MULTIPLE`.
+    """
+    names: list[tuple[str, str, str, str, str]] = []
+    members: list[npt.NDArray[np.int64]] = []
+    for grouping, columns in GROUPINGS.items():
+        for values, rows in keys.groupby(list(columns), sort=True).indices.items():
+            found = dict(zip(columns, values if isinstance(values, tuple) else (values,), strict=True))
+            names.append((grouping, *(str(found.get(key, "")) for key in KEYS)))  # type: ignore[arg-type]
+            members.append(np.asarray(rows, dtype=np.int64))
+    for source, rows in keys.groupby("source", sort=True).indices.items():
+        if keys["language"].iloc[rows].nunique() > 1:
+            senses = ", ".join(sorted(set(keys["sense"].iloc[rows]))) or ""
+            names.append(("source", MULTIPLE, "", str(source), senses))
+            members.append(np.asarray(rows, dtype=np.int64))
+    return names, members
+
+
+def count_hard_negatives(scored: Scored, families: npt.NDArray[np.int64]) -> list[HardNegatives]:
+    """Per head and named kind of allowed speech (docs/taxonomy.md) the share of negatives that is not flagged, over all languages."""
+    kinds = np.asarray([kind or "" for kind in scored.rows["hard_negative"][:]])
+    found = []
+    for column, head in enumerate(scored.heads):
+        for kind in sorted(set(kinds.tolist()) - {""}):
+            rows = (kinds == kind) & (scored.labels[:, column] == 0)
+            if rows.any():
+                found.append(HardNegatives(head, kind, clustered_rate(~scored.flagged[rows, column], families[rows])))
+    return found
+
+
+def _compare_with_previous(
+    scored: Scored, settings: EvaluateSettings, languages: npt.NDArray[np.str_], families: npt.NDArray[np.int64]
+) -> Comparison | None:
+    if settings.release is None:
+        return None
+    ids = scored.rows["id"][:]
+    found = previous_predictions(Path(settings.releases_dir), settings.release, settings.previous, ids)
+    if found is None:
+        return None
+    return compare_releases(
+        *found,
+        ids=ids,
+        heads=scored.heads,
+        labels=scored.labels,
+        languages=languages,
+        families=families,
+        probabilities=scored.probabilities,
+        flagged=scored.flagged,
+        examples=settings.report.examples_per_head,
+    )
 
 
 class KeywordBaseline:
@@ -108,12 +261,12 @@ class KeywordBaseline:
 
     def __init__(self, scored: Scored) -> None:
         self.labels = scored.labels
-        self.words = np.asarray([words(text) for text in scored.rows["text"]], dtype=object)
+        self.words = np.asarray([words(text) for text in scored.rows["text"][:]], dtype=object)
         self.train_labels = label_matrix(scored.train_rows, scored.heads)
-        self.train_words = np.asarray([words(text) for text in scored.train_rows["text"]], dtype=object)
-        self.train_languages = np.asarray(scored.train_rows["language"])
+        self.train_words = np.asarray([words(text) for text in scored.train_rows["text"][:]], dtype=object)
+        self.train_languages = np.asarray(scored.train_rows["language"][:])
 
-    def f1(self, column: int, language: str, rows: npt.NDArray[np.bool_]) -> tuple[float | None, float | None]:
+    def f1(self, column: int, language: str, rows: npt.NDArray[np.int64]) -> tuple[float | None, float | None]:
         """F1 of a keyword list learnt from the language's training rows, and of flagging nothing; None without positives."""
         truth = self.labels[rows, column]
         if not (truth == 1).any():
@@ -122,4 +275,4 @@ class KeywordBaseline:
         keywords = learn_keywords(self.train_words[train].tolist(), self.train_labels[train, column])
         flags = keyword_flags(self.words[rows].tolist(), keywords)
         nothing = np.zeros(len(truth), dtype=bool)
-        return head_figures(flags.astype(float), truth, flags).f1, head_figures(nothing.astype(float), truth, nothing).f1
+        return head_figures(flags.astype(float), truth, flags).f1.value, head_figures(nothing.astype(float), truth, nothing).f1.value

@@ -26,7 +26,7 @@ CHUNK = 2000
 
 @dataclass
 class Scored:
-    """Test rows with the model's answers: `probabilities` and `flagged` have the shape (rows, heads)."""
+    """Test rows with the model's answers: `probabilities`, `flagged` and `decided` have the shape (rows, heads)."""
 
     name: str
     kind: str  # artifact or checkpoint
@@ -36,6 +36,7 @@ class Scored:
     labels: npt.NDArray[np.int8]
     probabilities: npt.NDArray[np.float64]
     flagged: npt.NDArray[np.bool_]
+    decided: npt.NDArray[np.bool_]  # outside the policy's review band
     policy: Policy
     record: dict[str, Any]  # the run's
 
@@ -55,7 +56,7 @@ def score(settings: EvaluateSettings) -> Scored:
         classifier = open_artifact(artifact)
         record = read_json(artifact / "training.json")
         rows, train_rows, heads = _rows(settings, record)
-        texts = list(rows["text"])
+        texts = rows["text"][:]
         # long and short texts apart, in chunks, so that progress shows and batches pad little
         order = np.argsort([len(text) for text in texts], kind="stable")
         logits = np.empty((len(texts), len(heads)), dtype=np.float32)
@@ -96,9 +97,20 @@ def _decide(
     policy: Policy,
     record: dict[str, Any],
 ) -> Scored:
-    languages = list(rows["language"])
+    languages = rows["language"][:]
     probabilities = np.stack([policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)], axis=1)
     thresholds = np.asarray([[policy.heads[head].threshold_of(language) for head in heads] for language in languages])
+    bands = np.asarray([policy.heads[head].review_band for head in heads])
     return Scored(
-        name, kind, rows, train_rows, heads, label_matrix(rows, heads), probabilities, probabilities >= thresholds, policy, record
-    )  # fmt: skip
+        name=name,
+        kind=kind,
+        rows=rows,
+        train_rows=train_rows,
+        heads=heads,
+        labels=label_matrix(rows, heads),
+        probabilities=probabilities,
+        flagged=probabilities >= thresholds,
+        decided=np.abs(probabilities - thresholds) >= bands,
+        policy=policy,
+        record=record,
+    )

@@ -16,12 +16,24 @@ class TierSettings:
 
 
 @dataclass
+class RuleSettings:
+    """A rule of the gate: the limit that must be shown to hold, and the test rows it takes to show it."""
+
+    limit: float = MISSING
+    negatives: int = 0
+    positives: int = 0
+    rows: int = 0  # of any label; for parallel sentences, pairs
+
+
+@dataclass
 class GateSettings:
     """The release gate."""
 
     name: str = MISSING
     note: str = ""  # shown at the top of the report
+    reference: str = "en"  # the language that others are compared with
     tiers: dict[str, TierSettings] = field(default_factory=dict)  # from the strictest to the most lenient
+    rules: dict[str, RuleSettings | None] = field(default_factory=dict)  # by the ids that evaluate/gate.py knows; null: not asked for
 
 
 @dataclass
@@ -39,6 +51,7 @@ class EvaluateSettings:
 
     release: str | None = None
     run: str | None = None
+    previous: str | None = None  # null: the release that was evaluated last before this one
     mixture: str | None = None  # null: the mixture the run was trained on
     gate: GateSettings = field(default_factory=GateSettings)
     report: ReportSettings = field(default_factory=ReportSettings)

@@ -42,7 +42,7 @@ class TokenisedRows(torch.utils.data.Dataset[Item]):
 
 def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
     """Labels of shape (rows, heads) with `MASKED` where nobody judged."""
-    columns = [[MASKED if label is None else label for label in table[head]] for head in heads]
+    columns = [[MASKED if label is None else label for label in table[head][:]] for head in heads]
     return np.asarray(columns, dtype=np.int8).T.reshape(len(table), len(heads))
 
 

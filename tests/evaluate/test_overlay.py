@@ -1,7 +1,13 @@
 """One name, two packages: ours is the stage, Hugging Face's keeps all it had."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -20,9 +26,28 @@ def test_theirs_and_ours_live_in_one_process() -> None:
     assert done.stdout.strip()
 
 
-def test_our_metric_computes_offline() -> None:
-    from evaluate.metrics import HeadMetric
-
-    result = HeadMetric(keep_in_memory=True).compute(predictions=[0.9, 0.6, 0.4, 0.1], references=[1, 0, 1, 0], threshold=0.5)
-    assert result["precision"] == result["recall"] == result["f1"] == 0.5
-    assert result["auroc"] == 0.75
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("metrics", {"threshold": 0.5}, {"precision": 0.5, "recall": 0.5, "f1": 0.5, "auroc": 0.75}),
+        ("group_metric", {"groups": ["a", "a", "b", "b"]}, {"equalized_odds_difference": 1.0, "fpr_difference": 1.0}),
+    ],
+)
+def test_others_load_our_metrics_by_path(name: str, arguments: dict[str, Any], expected: dict[str, float], tmp_path: Path) -> None:
+    """Outside this repository, where `evaluate` is Hugging Face's alone."""
+    code = (
+        "import evaluate, json, sys\n"
+        "assert 'site-packages' in evaluate.__file__\n"
+        "metric = evaluate.load(sys.argv[1], keep_in_memory=True)\n"
+        "made = metric.compute(predictions=[0.9, 0.6, 0.4, 0.1], references=[1, 0, 1, 0], **json.loads(sys.argv[2]))\n"
+        "print(json.dumps(made))"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "evaluate" / f"{name}.py"), json.dumps(arguments)],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout.splitlines()[-1])
+    assert {key: made[key] for key in expected} == expected
