@@ -164,7 +164,7 @@ def equal_mass_bins(probabilities: Floats, bins: int = BINS) -> npt.NDArray[np.i
     >>> equal_mass_bins(np.array([0.1, 0.2, 0.3, 0.9]), 2).tolist()
     [0, 0, 1, 1]
     """
-    edges = np.quantile(probabilities, np.linspace(0, 1, bins + 1)[1:-1])
+    edges = np.percentile(probabilities, np.linspace(0, 1, bins + 1) * 100)[1:-1]  # scikit-learn's edges, to the last bit
     return np.searchsorted(edges, probabilities).astype(np.int64)
 
 

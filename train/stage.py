@@ -113,7 +113,12 @@ def train(settings: TrainSettings) -> Path:
     elif read_json(folder / "begun.json")["table_sha256"] != manifest["table_sha256"]:
         raise UserError(f"the data in {settings.data_dir}/{settings.mixture.name} changed since {folder} began: train again")
 
-    fitted = fit(settings, train_table, validation_table, folder)
+    try:
+        fitted = fit(settings, train_table, validation_table, folder)
+    except UserError:
+        if not (folder / "checkpoints").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
+        raise
     if is_main_process():
         figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
         plot_run(folder, fitted.log, settings.trainer.best_metric)

@@ -86,7 +86,8 @@ def settings_of(folder: Path, **changes: Any) -> LabelAuditSettings:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
+    return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 class Audited:
