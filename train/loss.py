@@ -15,6 +15,7 @@ from data_prep.command import UserError
 from train.settings import LossSettings
 
 MASKED = -100  # what transformers.Trainer leaves out when it counts the labels of a step
+RAREST = 10  # group DRO: a group rarer than a tenth of an equal share counts as if it had that tenth, or single rows would rule
 
 
 def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -35,7 +36,7 @@ def masked_bce(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 class MaskedLoss(nn.Module):
-    """The training loss that the settings describe; group DRO's weights are its only state, and belong into a checkpoint.
+    """The training loss that the settings describe; group DRO's scores are its only state, and belong into a checkpoint.
 
     Parameters
     ----------
@@ -43,8 +44,10 @@ class MaskedLoss(nn.Module):
         Their names, in the order of the logits' columns.
     group_sizes
         Training cells per language and head, shape (languages, heads): group DRO's adjustment rests on them.
-    positives
-        Training cells labelled 1, shape (heads,), for `positive_weight: balanced`.
+    drawn
+        The same as the sampler draws them in an epoch, shape (languages, heads).
+    drawn_positives
+        Cells labelled 1 that it draws, shape (heads,), for `positive_weight: balanced`.
 
     Raises
     ------
@@ -53,25 +56,41 @@ class MaskedLoss(nn.Module):
     """
 
     positive_weight: torch.Tensor
-    group_sizes: torch.Tensor
-    group_weights: torch.Tensor
+    margin: torch.Tensor
+    adjustment: torch.Tensor
+    importance: torch.Tensor
+    group_scores: torch.Tensor
 
-    def __init__(self, settings: LossSettings, heads: Sequence[str], group_sizes: torch.Tensor, positives: torch.Tensor) -> None:
+    def __init__(
+        self,
+        settings: LossSettings,
+        heads: Sequence[str],
+        group_sizes: torch.Tensor,
+        drawn: torch.Tensor,
+        drawn_positives: torch.Tensor,
+    ) -> None:
         super().__init__()
         if settings.kind not in ("bce", "focal", "asymmetric"):
             raise UserError(f"loss.kind={settings.kind} is unknown: use bce, focal or asymmetric")
         if unknown := set(settings.positive_weight) - {*heads, "balanced"}:
             raise UserError(f"loss.positive_weight names {sorted(unknown)[0]}, which is no head: use {', '.join(heads)} or balanced")
         self.settings = settings
-        weights = torch.tensor([settings.positive_weight.get(head, 1.0) for head in heads])
-        if "balanced" in settings.positive_weight:
-            negatives = group_sizes.sum(dim=0) - positives
-            weights = (negatives / positives.clamp(min=1)).clamp(1, settings.positive_weight["balanced"])
-        self.register_buffer("positive_weight", weights, persistent=False)
-        self.register_buffer("group_sizes", group_sizes.float(), persistent=False)
+        odds = (drawn.sum(dim=0) - drawn_positives) / drawn_positives.clamp(min=1)
+        balanced = odds.clamp(1, max(1.0, settings.positive_weight.get("balanced", 1.0))).tolist()
+        weights = [settings.positive_weight.get(head, default) for head, default in zip(heads, balanced, strict=True)]
+        self.register_buffer("positive_weight", torch.tensor(weights), persistent=False)
+        self.register_buffer("margin", torch.tensor(settings.margin), persistent=False)
         if settings.dro_step > 0:
-            present = (group_sizes > 0).float()
-            self.register_buffer("group_weights", present / present.sum().clamp(min=1))
+            present = group_sizes > 0
+            importance = (drawn.sum() / drawn.clamp(min=1)).clamp(max=RAREST * float(present.sum()))
+            self.register_buffer("importance", importance, persistent=False)
+            self.register_buffer("adjustment", settings.dro_adjustment / group_sizes.clamp(min=1).float().sqrt(), persistent=False)
+            self.register_buffer("group_scores", torch.zeros(group_sizes.shape).masked_fill(~present, float("-inf")))
+
+    @property
+    def group_weights(self) -> torch.Tensor:
+        """Group DRO's distribution over groups, shape (languages, heads): the softmax of the scores, which cannot underflow."""
+        return self.group_scores.flatten().softmax(dim=0).view_as(self.group_scores)
 
     def forward(
         self, logits: torch.Tensor, labels: torch.Tensor, languages: torch.Tensor, cells: torch.Tensor | int | None = None
@@ -83,16 +102,16 @@ class MaskedLoss(nn.Module):
         logits, labels
             Shape (batch, heads); a label is 1, 0 or `MASKED`.
         languages
-            Shape (batch,), the row's language as an index into `group_sizes`.
+            Shape (batch,), the row's language as an index into the groups.
         cells
             The judged cells of the whole optimiser step; None: of this batch.
         """
         judged = (labels != MASKED).to(logits.dtype)
         losses = self.cell_losses(logits, labels) * judged
+        count = (judged.sum() if cells is None else torch.as_tensor(cells, device=logits.device)).clamp(min=1)
         if self.settings.dro_step > 0:
-            return self._robust(losses, judged, languages)
-        count = judged.sum() if cells is None else torch.as_tensor(cells, device=logits.device)
-        return losses.sum() / count.clamp(min=1)
+            return self._robust(losses, judged, languages, count)
+        return losses.sum() / count
 
     def cell_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The loss of every cell, shape (batch, heads); masked cells hold a number that means nothing.
@@ -111,28 +130,29 @@ class MaskedLoss(nn.Module):
             p_true = torch.where(truth > 0, probability, 1 - probability)
             entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
             return weight * (1 - p_true) ** settings.focus * entropy
-        shifted = (probability - settings.margin).clamp(min=0)
+        shifted = (probability - self.margin).clamp(min=0)
         positive = target * (1 - probability) ** settings.positive_focus * functional.logsigmoid(logits)
-        negative = (1 - target) * shifted**settings.focus * torch.log1p(-shifted.clamp(max=1 - 1e-6))
+        # log(1 - shifted) from the logit: without a margin 1 - probability rounds to 0, and the most wrong would not learn
+        negative = (1 - target) * shifted**settings.focus * torch.logaddexp(functional.logsigmoid(-logits), self.margin.log()).clamp(max=0)
         return -weight * (positive + negative)
 
-    def _robust(self, losses: torch.Tensor, judged: torch.Tensor, languages: torch.Tensor) -> torch.Tensor:
+    def _robust(self, losses: torch.Tensor, judged: torch.Tensor, languages: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         """Group DRO, Sagawa et al. 2020, algorithm 1 with adjustment C / sqrt(n): groups are languages x heads.
 
-        The weights move towards the groups with the highest loss; every process moves them by the losses of all.
+        The algorithm draws groups equally often. Here they come as often as the sampler draws their rows, so a group's losses
+        are divided by its share of the drawn cells: without that a rare group moves its weight, and pulls the model, only in
+        the few batches where it is seen, and the frequent groups win whatever their loss. The scores move towards the groups
+        with the highest loss, before the step they weigh; every process moves them by the losses of all.
         """
-        groups = torch.zeros(2, *self.group_sizes.shape, dtype=losses.dtype, device=losses.device)
-        groups = groups.index_add(1, languages, torch.stack([losses, judged]))
-        seen = groups.detach().clone()
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(seen)
-        mean = groups[0] / seen[1].clamp(min=1)  # over all processes: Trainer scales by their number and averages
+        seen = torch.zeros(2, *self.importance.shape, dtype=losses.dtype, device=losses.device)
+        seen = seen.index_add(1, languages, torch.stack([losses, judged])) * self.importance / cells
         with torch.no_grad():
-            adjusted = seen[0] / seen[1].clamp(min=1) + self.settings.dro_adjustment / self.group_sizes.clamp(min=1).sqrt()
-            step = torch.where(seen[1] > 0, self.settings.dro_step * adjusted, torch.zeros_like(adjusted))
-            weights = self.group_weights * torch.exp(step)
-            self.group_weights.copy_(weights / weights.sum())
-        return (self.group_weights * mean).sum()
+            moved = seen[0] + seen[1] * self.adjustment
+            if torch.distributed.is_initialized():
+                torch.distributed.all_reduce(moved)
+            self.group_scores += self.settings.dro_step * moved
+            self.group_scores -= self.group_scores.max()  # the same weights, and sums that stay small stay exact
+        return (self.group_weights * seen[0]).sum()
 
 
 def agreement_penalty(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

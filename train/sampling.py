@@ -4,12 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 from torch.utils.data import Sampler
 
+from data_prep.command import UserError
 from train.loss import MASKED
 from train.settings import SamplingSettings
 
 Indices = npt.NDArray[np.int64]
+Membership = npt.NDArray[np.float64] | csr_array[np.float64, tuple[int, int]]  # shape (rows, groups), 1 or 0
 
 
 def draw_epoch(
@@ -29,9 +32,7 @@ def draw_epoch(
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
-def expected_copies(
-    groups: Sequence[tuple[npt.NDArray[np.float64], float]], max_repeats: float, total: float | None = None
-) -> npt.NDArray[np.float64]:
+def expected_copies(groups: Sequence[tuple[Membership, float]], max_repeats: float, total: float | None = None) -> npt.NDArray[np.float64]:
     """How often an epoch should see each row, so that each group's share follows its size to the power of alpha.
 
     A row's weight is the product, over the ways of grouping, of n^(alpha - 1) with n the rows of its group (Conneau et al. 2020
@@ -51,11 +52,11 @@ def expected_copies(
     >>> expected_copies([(membership, 0.0)], max_repeats=2).tolist()
     [0.75, 0.75, 0.75, 0.75, 2.0]
     """
-    rows = len(groups[0][0])
+    rows = groups[0][0].shape[0]
     weights = np.ones(rows)
     for membership, alpha in groups:
         sizes = np.maximum(membership.sum(axis=0), 1)
-        weights *= (membership * sizes ** (alpha - 1)).sum(axis=1) / np.maximum(membership.sum(axis=1), 1)
+        weights *= (membership @ sizes ** (alpha - 1)) / np.maximum(membership.sum(axis=1), 1)
     copies = np.zeros(rows)
     free = np.ones(rows, dtype=bool)
     left = float(min(rows if total is None else total, rows * max_repeats))
@@ -98,6 +99,11 @@ class LengthBucketedBatches(Sampler[list[int]]):
     Every epoch has as many batches as the first, rounded up to a multiple of `multiple_of` (batches in an optimiser step,
     over all processes): `transformers.Trainer` plans its steps once, and processes wait for each other. Epochs that would
     have more leave out random ones, epochs with fewer repeat random ones; the difference is a few.
+
+    Raises
+    ------
+    UserError
+        If `max_repeats` is below 1, so that the rows could not fill an epoch.
     """
 
     def __init__(
@@ -114,6 +120,8 @@ class LengthBucketedBatches(Sampler[list[int]]):
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.sources = np.asarray(sources)
         self.positive = (labels == 1).any(axis=1)
+        if settings.max_repeats < 1:
+            raise UserError(f"sampling.max_repeats={settings.max_repeats} leaves rows out: use 1 or more")
         self.settings = settings
         alphas = (settings.language_alpha, settings.source_alpha, settings.head_alpha)
         memberships = (_one_hot(languages), _one_hot(sources), (labels != MASKED).astype(np.float64))
@@ -135,18 +143,26 @@ class LengthBucketedBatches(Sampler[list[int]]):
             batches += batches[: self.length - len(batches)]
         return iter(batches[: self.length])
 
+    def draw(self, epoch: int) -> Indices:
+        """The rows of an epoch, sorted: as many as the cap on negatives leaves, of which the balance repeats some and omits others."""
+        return self._draw(np.random.default_rng((self.seed, epoch)))
+
+    def _draw(self, rng: np.random.Generator) -> Indices:
+        indices = draw_epoch(self.sources, self.positive, self.settings.max_negatives_per_source, rng)
+        if not self.balance:
+            return indices
+        copies = expected_copies([(membership[indices], alpha) for membership, alpha in self.balance], self.settings.max_repeats)
+        return np.repeat(indices, np.floor(copies + rng.random(len(copies))).astype(np.int64))
+
     def _batches(self, epoch: int) -> list[list[int]]:
         rng = np.random.default_rng((self.seed, epoch))
-        indices = draw_epoch(self.sources, self.positive, self.settings.max_negatives_per_source, rng)
-        if self.balance:
-            copies = expected_copies([(membership[indices], alpha) for membership, alpha in self.balance], self.settings.max_repeats)
-            indices = np.repeat(indices, np.floor(copies + rng.random(len(copies))).astype(np.int64))
+        indices = self._draw(rng)
         # a little noise on the length mixes neighbours, so that batches differ between epochs
         order = np.argsort(self.lengths[indices] * rng.uniform(0.95, 1.05, len(indices)), kind="stable")
         batches = batch_by_tokens(indices[order], self.lengths, self.settings.tokens_per_batch)
         return [batches[position] for position in rng.permutation(len(batches))]
 
 
-def _one_hot(names: Sequence[str]) -> npt.NDArray[np.float64]:
+def _one_hot(names: Sequence[str]) -> Membership:
     values, codes = np.unique(np.asarray(names), return_inverse=True)
-    return np.eye(len(values))[codes]
+    return csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), len(values)))

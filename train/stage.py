@@ -163,7 +163,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": trainer.state.global_step,
         "training_seconds": training_seconds,
-        "rows_per_second": len(np.concatenate(trainer.sampler._batches(0))) * (trainer.state.epoch or 0) / training_seconds,
+        "rows_per_second": len(trainer.sampler.draw(0)) * (trainer.state.epoch or 0) / training_seconds,
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),

@@ -30,7 +30,7 @@ from train.packing import PACKED
 from train.parameter_groups import freeze, parameter_groups
 from train.processes import process_count
 from train.progress import LanguageProgress
-from train.sampling import LengthBucketedBatches, batch_by_tokens
+from train.sampling import Indices, LengthBucketedBatches, batch_by_tokens
 from train.settings import TrainerSettings
 from train.tokenised import Item, TokenisedRows, collate
 from train.validation import language_metrics, parse_metric
@@ -89,14 +89,14 @@ class BucketedTrainer(Trainer):
         labels, languages = inputs["labels"], inputs["language"]
         outputs = model(**texts)
         logits = outputs.logits.float()
-        loss = self.loss(logits, labels, languages, num_items_in_batch)
+        judged = (labels != MASKED).sum()
+        cells = judged if num_items_in_batch is None else num_items_in_batch
         if self.loss.settings.r_drop > 0:
             again = model(**texts).logits.float()
-            loss = (loss + self.loss(again, labels, languages, num_items_in_batch)) / 2
-            share = (labels != MASKED).sum() / num_items_in_batch if num_items_in_batch is not None else 1  # of the step's cells
-            loss = loss + self.loss.settings.r_drop * agreement_penalty(logits, again) * share
-        if self.loss.settings.dro_step > 0:  # a mean over groups, not a sum over cells
-            loss = loss / self.current_gradient_accumulation_steps
+            loss = self.loss(torch.cat([logits, again]), labels.repeat(2, 1), languages.repeat(2), 2 * cells)
+            loss = loss + self.loss.settings.r_drop * agreement_penalty(logits, again) * judged / cells
+        else:
+            loss = self.loss(logits, labels, languages, cells)
         loss = loss * self.accelerator.num_processes  # whose gradients are averaged, though the cells of all were counted
         return (loss, outputs) if return_outputs else loss
 
@@ -187,7 +187,8 @@ def build_trainer(
     evaluation_steps = min(max(1, steps_per_epoch // settings.evaluations_per_epoch), total_steps)
     arguments.warmup_steps = round(total_steps * settings.warmup_fraction)
     arguments.eval_steps = arguments.save_steps = evaluation_steps
-    loss = MaskedLoss(settings.loss, list(model.config.heads), *count_cells(train_rows))
+    group_sizes, _ = count_cells(train_rows, np.arange(len(train_rows)))
+    loss = MaskedLoss(settings.loss, list(model.config.heads), group_sizes, *count_cells(train_rows, sampler.draw(0)))
     callbacks: list[TrainerCallback] = [LanguageProgress(settings.best_metric), SafeStops(settings.checkpoint_minutes, loss)]
     if settings.patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.patience))
@@ -213,11 +214,12 @@ def build_trainer(
     return trainer
 
 
-def count_cells(rows: TokenisedRows) -> tuple[torch.Tensor, torch.Tensor]:
-    """Judged cells per language and head, shape (languages, heads), and positive cells per head."""
-    cells = torch.zeros(len(rows.language_names), rows.labels.shape[1])
-    cells.index_add_(0, torch.from_numpy(rows.language_codes), torch.from_numpy((rows.labels != MASKED).astype(np.float32)))
-    return cells, torch.from_numpy((rows.labels == 1).sum(axis=0)).float()
+def count_cells(rows: TokenisedRows, indices: Indices) -> tuple[torch.Tensor, torch.Tensor]:
+    """Judged cells of these rows per language and head, shape (languages, heads), and positive cells per head."""
+    labels, languages = rows.labels[indices], torch.from_numpy(rows.language_codes[indices])
+    cells = torch.zeros(len(rows.language_names), labels.shape[1])
+    cells.index_add_(0, languages, torch.from_numpy((labels != MASKED).astype(np.float32)))
+    return cells, torch.from_numpy((labels == 1).sum(axis=0)).float()
 
 
 def check_trackers(trackers: list[str]) -> list[str]:

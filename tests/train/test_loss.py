@@ -41,7 +41,7 @@ HEADS = ["a", "b"]
 
 
 def loss_of(groups: torch.Tensor, positives: torch.Tensor, **settings: Any) -> MaskedLoss:
-    return MaskedLoss(LossSettings(**settings), HEADS[: groups.shape[1]], groups, positives)
+    return MaskedLoss(LossSettings(**settings), HEADS[: groups.shape[1]], groups, groups, positives)
 
 
 def fit_line(x: torch.Tensor, labels: torch.Tensor, languages: torch.Tensor, steps: int = 400, **settings: Any) -> torch.Tensor:
@@ -80,6 +80,10 @@ def test_the_losses_agree_with_the_papers_formulas() -> None:
     asymmetric = loss_of(groups, positives, kind="asymmetric", focus=4.0, positive_focus=1.0, margin=0.05).cell_losses(logits, labels)
     shifted = q - 0.05
     assert asymmetric[0].tolist() == pytest.approx([-(1 - p) * math.log(p), -(shifted**4) * math.log(1 - shifted)], rel=1e-5)
+    smooth = loss_of(groups, positives, label_smoothing=0.2).cell_losses(logits, labels)  # targets 0.9 and 0.1
+    assert smooth[0].tolist() == pytest.approx(
+        [-0.9 * math.log(p) - 0.1 * math.log(1 - p), -0.1 * math.log(q) - 0.9 * math.log(1 - q)], rel=1e-5
+    )
     plain = loss_of(groups, positives).cell_losses(logits, labels)
     assert loss_of(groups, positives, kind="focal", focus=0.0).cell_losses(logits, labels).tolist() == plain.tolist()
 
@@ -95,6 +99,27 @@ def test_asymmetric_loss_does_not_let_easy_negatives_decide() -> None:
     x, labels, languages = rare_class()
     asymmetric = fit_line(x, labels, languages, kind="asymmetric", focus=4.0)
     assert recall(asymmetric, labels) > recall(fit_line(x, labels, languages), labels) + 0.3
+
+
+def test_balanced_weights_are_the_odds_of_what_is_drawn_up_to_a_limit() -> None:
+    """10,000 negatives of which an epoch draws 400: the weight makes up for 400. A named head keeps its own."""
+    sizes, drawn, positives = torch.tensor([[10_020.0, 1000.0]]), torch.tensor([[420.0, 1000.0]]), torch.tensor([20.0, 10.0])
+
+    def weights(positive_weight: dict[str, float]) -> list[float]:
+        return MaskedLoss(LossSettings(positive_weight=positive_weight), HEADS, sizes, drawn, positives).positive_weight.tolist()
+
+    assert weights({"balanced": 30.0}) == [20.0, 30.0]
+    assert weights({"balanced": 30.0, "b": 2.0}) == [20.0, 2.0]
+    assert weights({"b": 2.0}) == [1.0, 2.0]
+
+
+def test_without_margin_and_focus_asymmetric_loss_is_cross_entropy_for_the_most_wrong_too() -> None:
+    logits = torch.tensor([[-40.0, 40.0], [0.3, 40.0]], requires_grad=True)
+    labels, groups = torch.tensor([[1, 0], [0, 1]]), torch.ones(1, 2)
+    losses = loss_of(groups, torch.ones(2), kind="asymmetric", focus=0.0, margin=0.0).cell_losses(logits, labels)
+    torch.testing.assert_close(losses, loss_of(groups, torch.ones(2)).cell_losses(logits, labels))
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    assert gradient[0].tolist() == pytest.approx([-1, 1])
 
 
 def test_focal_loss_is_less_sure_of_what_it_memorised() -> None:
@@ -137,7 +162,9 @@ def test_group_dro_lifts_the_worst_group() -> None:
 
 
 def test_group_dro_weights_move_by_the_formula() -> None:
-    loss = loss_of(torch.tensor([[100.0], [25.0]]), torch.tensor([50.0]), dro_step=0.5, dro_adjustment=1.0)
+    """The batch has the shares of the groups, two rows of one and one of the other, so the estimates are the groups' means."""
+    sizes, drawn = torch.tensor([[100.0], [25.0]]), torch.tensor([[50.0], [25.0]])
+    loss = MaskedLoss(LossSettings(dro_step=0.5, dro_adjustment=1.0), ["a"], sizes, drawn, torch.tensor([50.0]))
     logits, labels = torch.tensor([[0.0], [0.0], [2.0]]), torch.tensor([[1], [0], [0]])
     value = loss(logits, labels, torch.tensor([0, 0, 1]))
     means = [math.log(2), math.log(1 + math.exp(2))]
@@ -145,14 +172,57 @@ def test_group_dro_weights_move_by_the_formula() -> None:
     weights = [weight / sum(unnormalised) for weight in unnormalised]
     assert loss.group_weights[:, 0].tolist() == pytest.approx(weights, rel=1e-5)
     assert value.item() == pytest.approx(sum(weight * mean for weight, mean in zip(weights, means, strict=True)), rel=1e-5)
-    assert set(loss.state_dict()) == {"group_weights"}, "the weights are what a checkpoint must keep"
+    assert set(loss.state_dict()) == {"group_scores"}, "they are what a checkpoint must keep"
+    other = MaskedLoss(LossSettings(dro_step=0.5, dro_adjustment=1.0), ["a"], sizes, drawn, torch.tensor([50.0]))
+    other.load_state_dict(loss.state_dict())
+    assert torch.equal(other.group_weights, loss.group_weights)
 
 
-def test_a_step_does_not_depend_on_how_its_rows_are_divided() -> None:
+def test_group_dro_weighs_a_rare_group_by_its_loss_and_not_by_how_often_it_is_seen() -> None:
+    """Two languages of 2,000 rows with a fifth of their labels wrong, and a third of 140 rows that wants the opposite slope.
+
+    Three batches of eight in four have no row of the third: weights moved by what a batch shows would forget it.
+    """
+    generator = torch.Generator().manual_seed(0)
+    languages = torch.repeat_interleave(torch.arange(3), torch.tensor([2000, 2000, 140]))
+    x = torch.randn(len(languages), 1, generator=generator)
+    wrong = (torch.rand(len(languages), generator=generator) < 0.2) & (languages < 2)
+    labels = ((x[:, 0] > 0) != ((languages == 2) | wrong)).long()[:, None]
+    features = torch.cat([x, x * (languages == 2)[:, None]], dim=1)
+    sizes = torch.bincount(languages).float()[:, None]
+
+    def accuracies(**settings: Any) -> list[float]:
+        loss = loss_of(sizes, labels.sum(dim=0).float(), **settings)
+        torch.manual_seed(0)
+        model = torch.nn.Linear(2, 1)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.02)
+        for _ in range(1000):
+            rows = torch.randint(0, len(x), (8,), generator=generator)
+            optimiser.zero_grad()
+            loss(model(features[rows]), labels[rows], languages[rows]).backward()
+            optimiser.step()
+        correct = ((model(features) > 0).long() == labels).float()[:, 0]
+        return [float(correct[languages == language].mean()) for language in range(3)]
+
+    assert accuracies()[2] < 0.3
+    robust = accuracies(dro_step=0.02, dro_adjustment=0.0)
+    assert robust[2] > 0.9
+    assert min(robust[:2]) > 0.75, "of 0.8 that can be had: the others pay little"
+
+
+def test_a_rare_group_counts_at_most_as_if_it_had_a_tenth_of_an_equal_share() -> None:
+    loss = loss_of(torch.tensor([[9990.0], [10.0], [0.0]]), torch.tensor([5.0]), dro_step=0.1)
+    assert loss.importance[:2, 0].tolist() == pytest.approx([10_000 / 9990, 20])
+    assert loss.group_weights[:, 0].tolist() == [0.5, 0.5, 0], "no weight waits for a group without rows"
+
+
+@pytest.mark.parametrize("dro_step", [0.0, 1e-9])
+def test_a_step_does_not_depend_on_how_its_rows_are_divided(dro_step: float) -> None:
     logits = torch.randn(12, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
     labels = torch.randint(0, 2, (12, 2), generator=torch.Generator().manual_seed(1))
     labels[0, 1] = labels[7, 0] = MASKED
-    languages, loss = torch.zeros(12, dtype=torch.long), loss_of(torch.full((1, 2), 11.0), torch.full((2,), 5.0))
+    languages = torch.arange(12) % 3
+    loss = loss_of(torch.tensor([[8.0, 9.0], [2.0, 5.0], [4.0, 4.0]]), torch.full((2,), 5.0), dro_step=dro_step)
     (whole,) = torch.autograd.grad(loss(logits, labels, languages), logits)
     cells = (labels != MASKED).sum()
     parts = sum(loss(logits[rows], labels[rows], languages[rows], cells) for rows in (slice(0, 2), slice(2, 12)))

@@ -4,9 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.command import UserError
+from train.loss import MASKED
 from train.sampling import LengthBucketedBatches, batch_by_tokens, draw_epoch, expected_copies
 from train.settings import SamplingSettings
 
@@ -88,6 +91,45 @@ def test_heads_and_sources_are_balanced_too() -> None:
     copies = expected_copies([(judged, 0.0)], max_repeats=100)
     assert copies[:90].sum() == pytest.approx(50)
     assert copies[90:].sum() == pytest.approx(50)
+
+
+def test_the_cap_on_negatives_comes_first_and_the_balance_keeps_its_number_of_rows() -> None:
+    """300 rows of two sources, of which the cap leaves 2 x 40; the languages are balanced among those."""
+    batches = sampler(cap=40, language_alpha=0.0, max_repeats=100)
+    drawn = [batches.draw(epoch) for epoch in range(20)]
+    assert np.mean([len(rows) for rows in drawn]) == pytest.approx(80, rel=0.05)
+    assert all(len(np.unique(rows)) <= 80 for rows in drawn)
+    shares = Counter(LANGUAGES[row] for rows in drawn for row in rows)
+    # a language that the cap leaves without a row has no share in that epoch
+    assert all(400 < count < 660 for count in shares.values()), shares
+    assert sorted(row for batch in batches._batches(3) for row in batch) == sorted(drawn[3].tolist())
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_an_epoch_in_equal_numbers_of_batches(processes: int) -> None:
+    """As accelerate divides them; what each sees in an epoch depends on seed and epoch alone."""
+    rng = np.random.default_rng(0)
+    settings = SamplingSettings(tokens_per_batch=200, language_alpha=0.5, head_alpha=0.5)
+    labels = rng.choice([0, 1, MASKED], (300, 2)).astype(np.int8)
+    labels[(labels == MASKED).all(axis=1)] = 0
+    for epoch in (0, 4):
+        batches = [
+            LengthBucketedBatches(
+                list(range(3, 33)) * 10,
+                ["a"] * 300, LANGUAGES, labels, settings=settings, seed=1, multiple_of=processes,
+            )
+            for _ in range(processes + 1)
+        ]  # fmt: skip
+        for one in batches:
+            one.set_epoch(epoch)
+        shards = [list(BatchSamplerShard(batches[rank], processes, rank, even_batches=False)) for rank in range(processes)]
+        assert len({len(shard) for shard in shards}) == 1
+        assert [batch for together in zip(*shards, strict=True) for batch in together] == list(batches[-1])
+
+
+def test_a_cap_on_repeats_below_one_is_refused() -> None:
+    with pytest.raises(UserError, match=r"max_repeats=0.5 leaves rows out: use 1 or more"):
+        sampler(language_alpha=0.5, max_repeats=0.5)
 
 
 @given(
