@@ -103,6 +103,7 @@ class TrainSettings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     leave_out: list[str] = field(default_factory=list)  # languages whose rows are not trained on, to measure transfer
+    fraction: float = 1.0  # share of the families that is trained and validated on, always the same ones: for trials
     data_root: str = "data/raw"
     data_dir: str = "data"
     runs_dir: str = "runs"

@@ -1,6 +1,7 @@
 """The steps of a training run, in the order `python -m train` calls them."""
 
 import datetime
+import hashlib
 import resource
 import shutil
 import sys
@@ -77,6 +78,22 @@ def leave_out(rows: Dataset, languages: list[str]) -> Dataset:
     return rows.select(np.flatnonzero(kept)) if languages else rows
 
 
+def take_fraction(rows: Dataset, fraction: float) -> Dataset:
+    """The rows of a share of the families, chosen by a hash of the family: a larger share holds the rows of a smaller one.
+
+    Raises
+    ------
+    UserError
+        If the share is not within (0, 1], or so small that no row is left.
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"fraction={fraction} is no share: use more than 0 and at most 1")
+    place = np.asarray([int(hashlib.sha256(family.encode()).hexdigest()[:8], 16) / 2**32 for family in rows["family"]])
+    if not (place < fraction).any():
+        raise UserError(f"fraction={fraction} leaves none of {len(rows)} rows: use a larger one")
+    return rows.select(np.flatnonzero(place < fraction)) if fraction < 1 else rows
+
+
 @dataclass
 class Fitted:
     """What fine-tuning leaves: the model, its tokenizer and policy, the training log and the figures that a run records."""
@@ -105,8 +122,10 @@ def train(settings: TrainSettings) -> Path:
     table = find_examples(settings)
     manifest = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")
     heads = sorted(settings.heads)
-    train_table = leave_out(select_split(table, "train", heads), settings.leave_out)
-    validation_table = leave_out(select_split(table, "validation", heads), settings.leave_out)
+    train_table, validation_table = (
+        take_fraction(leave_out(select_split(table, split, heads), settings.leave_out), settings.fraction)
+        for split in ("train", "validation")
+    )
     if folder is None:
         folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         folder = agree(begin_run(folder, settings, manifest) if is_main_process() else folder)
