@@ -10,7 +10,7 @@ from data_prep.files import read_json
 from data_prep.settings import DataPrepSettings, to_settings
 from evaluate.settings import EvaluateSettings
 from tests.conftest import ROOT
-from train.settings import TrainSettings
+from train.settings import LossSettings, TrainSettings
 from train.stage import train
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -30,12 +30,23 @@ def test_every_file_is_short_and_says_what_it_is_for(path: Path) -> None:
 
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_composes_with_every_option(experiment: str, compose_stage: Callable[..., Any]) -> None:
-    for group in ("encoder", "mixture", "trainer", "head", "debug"):
+    for group in ("encoder", "mixture", "trainer", "sampling", "loss", "head", "debug"):
         for option in options(group):
             name = "head@heads" if group == "head" else group
             settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", f"{name}={option}"), TrainSettings)
             assert settings.name == experiment
             assert settings.mixture.sources
+
+
+def test_loss_and_sampling_are_chosen_by_name_and_one_value_at_a_time(compose_stage: Callable[..., Any]) -> None:
+    plain = to_settings(compose_stage("train", "experiment=research_offline"), TrainSettings).trainer
+    assert (plain.loss, plain.sampling.language_alpha, plain.sampling.max_negatives_per_source) == (LossSettings(), 1, 4000)
+    chosen = compose_stage("train", "experiment=research_offline", "loss=asymmetric", "sampling=temperature", "trainer.loss.margin=0.1")
+    trainer = to_settings(chosen, TrainSettings).trainer
+    assert trainer.loss == LossSettings(kind="asymmetric", focus=4, positive_focus=0, margin=0.1)
+    assert (trainer.sampling.language_alpha, trainer.sampling.max_negatives_per_source) == (0.5, 4000)
+    robust = to_settings(compose_stage("train", "experiment=worst_language_dro"), TrainSettings).trainer
+    assert (robust.loss.dro_step, robust.weight_decay) == (0.01, 0.1)
 
 
 @pytest.mark.parametrize("gate", options("gate"))
