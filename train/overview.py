@@ -44,7 +44,7 @@ def plot_run(folder: Path, log: list[dict[str, Any]], best_metric: str) -> None:
     rates.tick_params(axis="y", colors="#b7791f")
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     losses.set(title="loss (the dotted line is the learning rate)", xlabel="step", ylim=(0, None))
-    losses.legend(loc="upper right", frameon=False)
+    losses.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
 
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for entry in evaluations:
@@ -64,9 +64,7 @@ def plot_run(folder: Path, log: list[dict[str, Any]], best_metric: str) -> None:
         [entry[aggregate] for entry in evaluations],
         "s-", color="black", linewidth=2.2, label=aggregate.removeprefix("eval_").replace("_", " "),
     )  # fmt: skip
-    languages.set(
-        title=f"validation {metric} per language and head (named: the aggregate and the lowest)", xlabel="step", ylim=(None, 1.02)
-    )
+    languages.set(title=f"validation {metric} per language and head; the lowest are named", xlabel="step", ylim=(None, 1.02))
     languages.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     for axes in (losses, languages):
         axes.spines[["top", "right"]].set_visible(False)
@@ -103,7 +101,9 @@ def plot_policy(
         positives, negatives = truth == 1, truth == 0
         right = flags[positives].sum(axis=0)
         sweep.plot(thresholds, right / max(1, positives.sum()), color="#0b6e8f", label="recall")
-        sweep.plot(thresholds, right / np.maximum(1, flags.sum(axis=0)), color="#b7791f", label="precision")
+        flagged = flags.sum(axis=0)
+        precision = np.divide(right, flagged, out=np.full(len(thresholds), np.nan), where=flagged > 0)  # of nothing: no point
+        sweep.plot(thresholds, precision, color="#b7791f", label="precision")
         sweep.plot(
             thresholds, flags[negatives].mean(axis=0) if negatives.any() else np.zeros(201), color="#b42318", label="false-positive rate"
         )
@@ -112,7 +112,7 @@ def plot_policy(
             sweep.axvline(own.threshold, color="#9aa5b1", linewidth=0.8)
             sweep.text(own.threshold, 1.01, language, fontsize=7, ha="center", transform=sweep.get_xaxis_transform())
         sweep.set(xlabel="threshold (thin lines: languages with one of their own)", xlim=(0, 1), ylim=(0, 1))
-        sweep.legend(frameon=False, fontsize=8, loc="center right")
+        sweep.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         for axes in row:
             axes.spines[["top", "right"]].set_visible(False)
     _write_figure(folder / "policy.png", figure)
