@@ -41,7 +41,7 @@ def answer_cases(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
     """
     policy = Policy.from_json(classifier.policy)
     probabilities = probabilities_of(classifier, cases["text"].tolist())
-    heads = [head for head in probabilities if head in cases]
+    heads = [str(head) for head in probabilities if head in cases]
     shared = cases.drop(columns=heads).reset_index(drop=True)
     answers = []
     for head in heads:
@@ -50,8 +50,8 @@ def answer_cases(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
             head=head,
             gold=cases[head].to_numpy(),
             probability=probabilities[head],
-            threshold=shared["language"].map(policy.heads[head].threshold_of),
-            abstains=shared["language"].map(lambda language, tiers=tiers: tiers.get(language, NOT_EVALUATED) == NOT_EVALUATED),
+            threshold=[policy.heads[head].threshold_of(language) for language in shared["language"]],
+            abstains=[tiers.get(language, NOT_EVALUATED) == NOT_EVALUATED for language in shared["language"]],
         )
         answers.append(of_head[of_head["gold"].notna()].astype({"gold": int}))
     table = pd.concat(answers, ignore_index=True)
@@ -112,7 +112,8 @@ def pair_consistency(answers: pd.DataFrame) -> pd.DataFrame:
 
 def _with_intervals(table: pd.DataFrame, count: str, of: str) -> pd.DataFrame:
     rates = [wilson(int(hits), int(total)) for hits, total in zip(table[count], table[of], strict=True)]
-    intervals = {"rate": [rate.value for rate in rates], "low": [rate.low for rate in rates], "high": [rate.high for rate in rates]}
-    table = table.assign(**intervals)
+    table["rate"] = [rate.value for rate in rates]
+    table["low"] = [rate.low for rate in rates]
+    table["high"] = [rate.high for rate in rates]
     last = [name for name in ("abstains",) if name in table]
     return table[[*(name for name in table.columns if name not in last), *last]]

@@ -47,9 +47,9 @@ def answer_terms(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
     policy = Policy.from_json(classifier.policy)
     probabilities = probabilities_of(classifier, cases["text"].tolist())
     answers = []
-    for head in probabilities:
-        thresholds = cases["language"].map(policy.heads[head].threshold_of)
-        flagged = (probabilities[head] >= thresholds.to_numpy()).to_numpy()
+    for head in map(str, probabilities):
+        thresholds = [policy.heads[head].threshold_of(language) for language in cases["language"]]
+        flagged = probabilities[head].to_numpy() >= np.asarray(thresholds)
         answers.append(cases.assign(head=head, probability=probabilities[head].to_numpy(), flagged=flagged))
     return pd.concat(answers, ignore_index=True)
 
