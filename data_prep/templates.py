@@ -20,8 +20,8 @@ def read_templates(concepts_path: Path) -> list[dict[str, Any]]:
 
     Returns
     -------
-    Rows with the columns `text`, `language`, `concept` (the template's key), `split` and all columns
-    that the concept's class defines. Which slot fillings a template gets is fixed by a hash of its key
+    Rows with the columns `text`, `language`, `concept` (the template's key), `filling` (slot -> value), `split` and all
+    columns that the concept's class defines. Which slot fillings a template gets is fixed by a hash of its key
     and language, so that adding a template never changes another's rows.
 
     Raises
@@ -43,12 +43,13 @@ def read_templates(concepts_path: Path) -> list[dict[str, Any]]:
             meaning = concepts["classes"][name]
             split = concepts["variants"][int(variant)]
             seed = f"{document['language']}/{concept}"
-            for text in _fill(template, document["slots"], seed, concepts["rows_per_template"][split], path):
+            for filling, text in _fill(template, document["slots"], seed, concepts["rows_per_template"][split], path):
                 rows.append(
                     {
                         "text": text,
                         "language": document["language"],
                         "concept": concept,
+                        "filling": filling,
                         "split": split,
                         **{column: meaning.get(column) for column in columns},
                     }
@@ -56,8 +57,8 @@ def read_templates(concepts_path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _fill(template: str, slots: dict[str, list[str]], seed: str, most: int, path: Path) -> list[str]:
-    """At most `most` fillings of a template, chosen by hash; sentence starts are capitalised where the script has case."""
+def _fill(template: str, slots: dict[str, list[str]], seed: str, most: int, path: Path) -> list[tuple[dict[str, str], str]]:
+    """At most `most` fillings of a template with their texts, chosen by hash; sentence starts are capitalised where the script has case."""
     used = [name for _, name, _, _ in string.Formatter().parse(template) if name]
     unknown = set(used) - slots.keys()
     if unknown:
@@ -65,7 +66,7 @@ def _fill(template: str, slots: dict[str, list[str]], seed: str, most: int, path
     names = sorted(set(used))
     fillings = [dict(zip(names, values, strict=True)) for values in itertools.product(*(slots[name] for name in names))]
     fillings.sort(key=lambda filling: hashlib.sha256(f"{seed}/{sorted(filling.items())}".encode()).digest())
-    return [_capitalise(template.format(**filling)) for filling in fillings[:most]]
+    return [(filling, _capitalise(template.format(**filling))) for filling in fillings[:most]]
 
 
 def _capitalise(text: str) -> str:
