@@ -56,7 +56,7 @@ def read_hatecheck(path: Path, suite: SuiteSettings) -> pd.DataFrame:
     cases["ref_case_id"] = (suite.name + "/" + other).where((other != "") & (other != table[identifier]), "")
     cases["template_id"] = table["templ_id"] if "templ_id" in table else table["functionality"]
     cases["derived"] = ""
-    cases["hard_negative"] = table["functionality"].map(suite.hard_negatives).fillna("")
+    cases["hard_negative"] = [suite.hard_negatives.get(name, "") for name in table["functionality"]]
     cases["validated_by"] = suite.validated_by
     judged = cases[list(suite.labels)].notna().any(axis=1)
     return cases[judged].reset_index(drop=True)

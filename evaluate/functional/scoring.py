@@ -19,7 +19,7 @@ CHUNK = 2000
 CELL = ("functionality", "language")
 
 
-def probabilities_of(classifier: Classifier, texts: Sequence[str]) -> pd.DataFrame:
+def probabilities_of(classifier: Classifier, texts: Sequence[str], languages: Sequence[str]) -> pd.DataFrame:
     """Calibrated probabilities, one row per text in order, one column per head."""
     policy = Policy.from_json(classifier.policy)
     heads = list(classifier.contract["heads"])
@@ -29,7 +29,7 @@ def probabilities_of(classifier: Classifier, texts: Sequence[str]) -> pd.DataFra
     for start in tqdm(range(0, len(texts), CHUNK), desc="scoring", unit=" chunks", disable=None):
         chunk = order[start : start + CHUNK]
         logits[chunk] = classifier.run([texts[index] for index in chunk])[0]
-    return pd.DataFrame({head: policy.heads[head].probability(logits[:, column]) for column, head in enumerate(heads)})
+    return pd.DataFrame({head: policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)})
 
 
 def answer_cases(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def answer_cases(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
     The cases' columns without the heads' own, and `head`, `gold`, `probability`, `threshold`, `flagged`, `passed`, `abstains`.
     """
     policy = Policy.from_json(classifier.policy)
-    probabilities = probabilities_of(classifier, cases["text"].tolist())
+    probabilities = probabilities_of(classifier, cases["text"].tolist(), cases["language"].tolist())
     heads = [str(head) for head in probabilities if head in cases]
     shared = cases.drop(columns=heads).reset_index(drop=True)
     answers = []
@@ -111,9 +111,8 @@ def pair_consistency(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_intervals(table: pd.DataFrame, count: str, of: str) -> pd.DataFrame:
-    rates = [wilson(int(hits), int(total)) for hits, total in zip(table[count], table[of], strict=True)]
-    table["rate"] = [rate.value for rate in rates]
-    table["low"] = [rate.low for rate in rates]
-    table["high"] = [rate.high for rate in rates]
+    intervals = [wilson(int(hits), int(total)) for hits, total in zip(table[count], table[of], strict=True)]
+    table["rate"] = table[count] / table[of]
+    table["low"], table["high"] = ([interval[end] for interval in intervals] for end in (0, 1))
     last = [name for name in ("abstains",) if name in table]
     return table[[*(name for name in table.columns if name not in last), *last]]

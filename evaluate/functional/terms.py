@@ -45,7 +45,7 @@ def term_cases() -> pd.DataFrame:
 def answer_terms(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
     """The cases once per head, with `head`, `probability` and `flagged`."""
     policy = Policy.from_json(classifier.policy)
-    probabilities = probabilities_of(classifier, cases["text"].tolist())
+    probabilities = probabilities_of(classifier, cases["text"].tolist(), cases["language"].tolist())
     answers = []
     for head in map(str, probabilities):
         thresholds = [policy.heads[head].threshold_of(language) for language in cases["language"]]

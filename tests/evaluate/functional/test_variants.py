@@ -8,7 +8,7 @@ from evaluate.functional.variants import obfuscations, script_variations
 
 
 def test_invisible_spaces_and_keyboards_vanish_in_the_normaliser() -> None:
-    assert variants.zero_width("peace in Ruvel") == "pe\u200bace in Ru\u200bvel"
+    assert variants.zero_width("peace in Ruvel") == "pea\u200bce in Ruv\u200bel"
     assert normalise(variants.zero_width("peace in Ruvel")) == "peace in Ruvel"
     urdu = "یہ کل کی بات ہے"
     assert variants.other_keyboard(urdu) != urdu
