@@ -97,13 +97,13 @@ class Ray:
         except ImportError:
             raise UserError("engine=ray needs Ray: run `pip install -r requirements-ray.lock`, or leave engine=local") from None
         self._ray: Any = ray
+        _check_reachable(settings.address)
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
             environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}}
             options: dict[str, Any] = {"log_to_driver": False, "runtime_env": environment}
             if settings.address is None:
                 options |= {"num_cpus": settings.workers, "include_dashboard": False}
-            _check_reachable(settings.address)
             self._ray.init(settings.address or "local", **options)
         self.workers = int(self._ray.cluster_resources().get("CPU", 1))
 
