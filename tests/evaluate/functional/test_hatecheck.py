@@ -9,7 +9,10 @@ from data_prep.command import UserError
 from evaluate.functional.hatecheck import read_hatecheck
 from evaluate.functional.settings import SuiteSettings
 
-HEADER = ",functionality,case_id,test_case,label_gold,target_ident,direction,focus_words,focus_lemma,ref_case_id,ref_templ_id,templ_id\n"
+HEADER = ",".join(
+    ["", "functionality", "case_id", "test_case", "label_gold", "target_ident", "direction", "focus_words", "focus_lemma", "ref_case_id",
+     "ref_templ_id", "templ_id\n"]
+)  # fmt: skip
 ROWS = (
     "0,threat_dir_h,1,I will come for the Tovral people.,hateful,,,,,,,11\n"
     "1,negate_neg_nh,2,Nobody comes for the Tovral people.,non-hateful,,,,,1,11,12\n"
