@@ -292,8 +292,9 @@ def test_every_public_source_lists_the_files_that_it_reads(name: str, tmp_path: 
         assert len({file.url for file in files}) == len(files)
 
 
-def test_no_checksum_file_is_without_its_source() -> None:
-    assert {path.stem for path in (ROOT / "data_prep" / "checksums").iterdir()} == set(SOURCES) - {"sample"}
+def test_every_public_source_has_its_checksum_file_and_every_checksum_file_its_source() -> None:
+    checksums = {path.stem for path in (ROOT / "data_prep" / "checksums").iterdir()}
+    assert checksums == {name for name in SOURCES if name not in ("sample", "functional_suite")}
 
 
 def test_download_then_prepare_as_the_last_line_says(origin: Origin, tmp_path: Path) -> None:
