@@ -2,38 +2,52 @@
 
 int8 here quantises activations **per token**: every row of a matrix product gets its own scale, found at run time.
 onnxruntime's stock dynamic quantisation takes one scale for a whole batch, so that one outlier coarsens every text, and
-a text's score depends on its neighbours in the batch. Weights have one scale per output channel, word embeddings 4 bits in
-blocks of 32 (or 8 bits per row). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
+a text's score depends on its neighbours in the batch. What comes out of a GELU is never below -0.17, so it is shifted by
+that and uses all 255 steps. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
+weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
 """
 
-import tempfile
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.transformers.float16 import convert_float_to_float16
-
-from export.graph import save_graph, without_provenance
 
 _CONTRIB = "com.microsoft"
 _BLOCK = 32
+_GELU_MINIMUM = -0.17
 _FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
 _LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
 _NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
 
 
 def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The encoder in float16; inputs, outputs, pooling and heads stay float32, where a sum over tokens could overflow."""
-    last = max(index for index, node in enumerate(model.graph.node) if node.op_type == "LayerNormalization")
-    kept = [node.name for node in model.graph.node[last + 1 :]]
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.onnx"
-        save_graph(model, path)  # the converter infers the shapes of a model over 2 GB only from a file
-        half = convert_float_to_float16(str(path), max_finite_val=_FAR, keep_io_types=True, node_block_list=kept)
-    return without_provenance(half)
+    """The encoder in float16; pooling and heads stay float32, where a sum over tokens could overflow and a tiny divisor become 0.
+
+    onnxruntime's own converter rounds to float16 between any two operators that it is told to leave alone, and so
+    divides 0 by 0 where the vector of a row of padding is normalised.
+    """
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    nodes = list(half.graph.node)
+    last = max(index for index, node in enumerate(nodes) if node.op_type == "LayerNormalization")
+    encoder, rest = nodes[: last + 1], nodes[last + 1 :]
+    weights = _weights(half)
+    for node in encoder:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+        for place, name in enumerate(node.input):
+            if name in weights and weights[name].data_type == TensorProto.FLOAT:
+                values = numpy_helper.to_array(weights[name])
+                node.input[place] = f"{name}_float16"
+                weights[f"{name}_float16"] = numpy_helper.from_array(np.clip(values, -_FAR, _FAR).astype(np.float16), f"{name}_float16")
+    (hidden,) = encoder[-1].output
+    encoder[-1].output[0] = f"{hidden}_float16"
+    widen = helper.make_node("Cast", [f"{hidden}_float16"], [hidden], name=f"{hidden}_widen", to=TensorProto.FLOAT)
+    return _rebuilt(half, [*encoder, widen, *rest], list(weights.values()))
 
 
 def layers(model: onnx.ModelProto) -> list[str]:
@@ -42,7 +56,7 @@ def layers(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if _is_dense(node, weights)]
 
 
-def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: int = 4) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: int = 8) -> onnx.ModelProto:
     """The graph with 8-bit matrix products and 4- or 8-bit word embeddings.
 
     Parameters
@@ -55,7 +69,7 @@ def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: 
     small = onnx.ModelProto()
     small.CopyFrom(model)
     weights = _weights(small)
-    rewriter = _Rewriter(weights)
+    rewriter = _Rewriter(weights, {node.output[0] for node in model.graph.node if node.op_type == "Gelu"})
     for node in small.graph.node:
         if _is_dense(node, weights) and node.name not in keep:
             rewriter.dense(node)
@@ -63,16 +77,22 @@ def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: 
             rewriter.table(node, embedding_bits)
         else:
             rewriter.nodes.append(node)
-    used = {name for node in rewriter.nodes for name in node.input}
-    constants = [tensor for tensor in (*small.graph.initializer, *rewriter.constants.values()) if tensor.name in used]
-    nodes = list(rewriter.nodes)
-    for field, entries in ((small.graph.node, nodes), (small.graph.initializer, constants)):
-        copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
-        del field[:]
-        field.extend(copies)
+    _rebuilt(small, rewriter.nodes, [*weights.values(), *rewriter.constants.values()])
     if all(entry.domain != _CONTRIB for entry in small.opset_import):
         small.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
     return small
+
+
+def _rebuilt(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], weights: Sequence[TensorProto]) -> onnx.ModelProto:
+    """The model with other nodes, and those of the weights that they use."""
+    used = {name for node in nodes for name in node.input}
+    copied = onnx.GraphProto()  # the entries given may be the model's own, which clearing its fields would end
+    copied.node.extend(nodes)
+    copied.initializer.extend(tensor for tensor in weights if tensor.name in used)
+    for field, entries in ((model.graph.node, copied.node), (model.graph.initializer, copied.initializer)):
+        del field[:]
+        field.extend(entries)
+    return model
 
 
 def _weights(model: onnx.ModelProto) -> dict[str, TensorProto]:
@@ -89,8 +109,9 @@ def _is_dense(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
 class _Rewriter:
     """Collects the nodes and constants of a quantised graph."""
 
-    def __init__(self, weights: dict[str, TensorProto]) -> None:
+    def __init__(self, weights: dict[str, TensorProto], gelu_outputs: Collection[str]) -> None:
         self.weights = weights
+        self.gelu_outputs = gelu_outputs
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._quantised: set[str] = set()
@@ -100,41 +121,50 @@ class _Rewriter:
             self.constants[name] = numpy_helper.from_array(value, name)
         return name
 
-    def _node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: object) -> str:
+    def _node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}_node", domain=domain, **attributes))
         return output
 
+    def _zero(self, x: str) -> str:
+        """The step that stands for zero: the first where there is nothing below zero, else the middle one."""
+        if x in self.gelu_outputs:
+            return self._constant("first_step", np.array(0, np.uint8))
+        return self._constant("middle_step", np.array(128, np.uint8))
+
     def _per_token(self, x: str, width: int) -> tuple[str, str]:
-        """`x` (batch, sequence, width) as uint8 rows (tokens, width) around 128, and their scales (batch, sequence, 1)."""
-        scale = f"{x}_scale"
-        rows = f"{x}_uint8"
-        if x not in self._quantised:  # query, key and value read the same tokens
-            self._quantised.add(x)
-            largest = self._node(
-                "ReduceMax", [self._node("Abs", [x], f"{x}_abs"), self._constant("last_axis", np.array([-1]))], f"{x}_max", keepdims=1
-            )
-            floor = self._constant("smallest_scale", np.array(1e-8, np.float32))
-            positive = self._node("Max", [largest, floor], f"{x}_positive")
-            self._node("Mul", [positive, self._constant("per_step", np.array(1 / 127, np.float32))], scale)
-            flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
-            flat = self._node("Reshape", [x, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
-            count = self._node("Shape", [flat_scale], f"{x}_count")
-            middles = self._node("Expand", [self._constant("middle", np.array(128, np.uint8)), count], f"{x}_middles")
-            self._node("QuantizeLinear", [flat, flat_scale, middles], rows, axis=0)
+        """`x` (batch, sequence, width) as uint8 rows (tokens, width), and their scales (batch, sequence, 1)."""
+        scale, rows = f"{x}_scale", f"{x}_uint8"
+        if x in self._quantised:  # query, key and value read the same tokens
+            return rows, scale
+        self._quantised.add(x)
+        one_sided = x in self.gelu_outputs
+        if one_sided:
+            shifted = size = self._node("Sub", [x, self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], f"{x}_shifted")
+        else:
+            shifted, size = x, self._node("Abs", [x], f"{x}_size")
+        largest = self._node("ReduceMax", [size, self._constant("last_axis", np.array([-1]))], f"{x}_largest", keepdims=1)
+        positive = self._node("Max", [largest, self._constant("smallest_size", np.array(1e-6, np.float32))], f"{x}_positive")
+        step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else 127), np.float32))
+        self._node("Mul", [positive, step], scale)
+        flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
+        flat = self._node("Reshape", [shifted, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
+        zeros = self._node("Expand", [self._zero(x), self._node("Shape", [flat_scale], f"{x}_tokens")], f"{x}_zeros")
+        self._node("QuantizeLinear", [flat, flat_scale, zeros], rows, axis=0)
         return rows, scale
 
     def dense(self, node: onnx.NodeProto) -> None:
-        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales."""
+        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and what the shift took away, a constant."""
         x, weight = node.input
         values = numpy_helper.to_array(self.weights[weight])
         channel = _scale(np.abs(values).max(axis=0), 127)
+        whole = np.rint(values / channel).astype(np.int8)
         rows, token_scale = self._per_token(x, values.shape[0])
         inputs = [
             rows,
-            self._constant(f"{weight}_int8", np.rint(values / channel).astype(np.int8)),
+            self._constant(f"{weight}_int8", whole),
             self._constant("one", np.array(1, np.float32)),
             self._constant(f"{weight}_scale", channel),
-            self._constant("middle", np.array(128, np.uint8)),
+            self._zero(x),
         ]
         output = node.output[0]
         product = self._node("MatMulIntegerToFloat", inputs, f"{output}_rows", domain=_CONTRIB)
@@ -142,7 +172,12 @@ class _Rewriter:
         width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
         target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
         unscaled = self._node("Reshape", [product, target], f"{output}_unscaled")
-        self._node("Mul", [unscaled, token_scale], output)
+        if x not in self.gelu_outputs:
+            self._node("Mul", [unscaled, token_scale], output)
+            return
+        share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
+        scaled = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
+        self._node("Add", [scaled, self._constant(f"{weight}_share", share)], output)
 
     def table(self, node: onnx.NodeProto, bits: int) -> None:
         """A lookup in a table of 4- or 8-bit weights."""
