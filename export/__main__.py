@@ -16,12 +16,25 @@ def main(config: DictConfig) -> None:
     with user_errors():
         settings: ExportSettings = to_settings(config, ExportSettings)
         folder = export_release(settings)
-        parity = read_json(folder / "contract.json")["parity"]
-        print(
-            f"parity over {parity['rows']} rows of several shapes: logits differ by at most {parity['max_logit_difference']:.1e}, "
-            f"embeddings by {parity['max_embedding_difference']:.1e}, {parity['decision_flips']} decisions flip"
-        )
-        print(f"{(folder / 'model.onnx').stat().st_size / 2**20:.0f} MiB model -> {folder}")
+        contract = read_json(folder / "contract.json")
+        for name, variant in contract["variants"].items():
+            parity = variant["parity"]
+            print(
+                f"{name}: {(folder / variant['file']).stat().st_size / 2**20:.0f} MiB; from PyTorch over {parity['rows']} rows of several "
+                f"shapes: logits {parity['max_logit_difference']:.1e}, embeddings {parity['max_embedding_difference']:.1e}, "
+                f"{parity['decision_flips']} decisions flip"
+            )
+        for name, measured in contract["measured"].items():
+            print(f"{name} {'ships' if measured['ships'] else 'does not ship'}: {measured['note']}")
+            cells = measured["agreement"]
+            if measured["ships"] and cells:
+                worst = min(cells, key=lambda cell: cell["agreement"])
+                print(
+                    f"  it decides as fp32 on {100 * worst['agreement']:.1f}% of the rows or more in {len({c['language'] for c in cells})} "
+                    f"languages (fewest in {worst['language']}, {worst['head']})"
+                )
+        print(f"artifact -> {folder}")
+        print(f"check it anywhere: python {folder / 'verify.py'}")
         print(f"next: python -m evaluate release={settings.release}")
 
 

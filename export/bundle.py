@@ -6,15 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 
 from data_prep.command import UserError
 from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
-from export import client
-from export.client import Classifier
-from export.graph import INPUTS, OUTPUTS, export_graph
-from export.parity import check_parity, measure_parity
+from export import client, verify
+from export.agreement import find_evidence
+from export.card import licences, model_card
+from export.client import Classifier, decide
+from export.graph import INPUTS, OUTPUTS, embedding_dimension, export_graph, save_graph
+from export.parity import check_finite, check_parity, measure_parity
 from export.settings import ExportSettings, release_folder
+from export.triton import write_repository
+from export.variants import TOLERANCE, Variant, write_variants
 from train.encoder import PAD
 from train.run import Run, load_run
 
@@ -29,6 +34,9 @@ GOLDEN_POSTS = (
     {"language": "bn", "text": "ডালমিরে গতকাল মেলা বসেছিল।"},
     {"language": "ru", "text": "В Рувеле вчера открылась выставка."},
     {"language": "und", "text": "zero\u200bwidth and full-width ＴＥＸＴ </s> <pad> <mask>"},
+    {"language": "und", "text": "D\u0430lm\u0456re in Cyrillic look-alikes, 𝗗𝗮𝗹𝗺𝗶𝗿𝗲 in mathematical letters"},
+    {"language": "ur", "text": "ﺭﻭﻭﻝ ﻣﻴﮟ presentation forms, ك and ي for ک and ی, tatweel مـــیں"},
+    {"language": "und", "text": "\u202eright to left\u202c, so\u00adft hyp\u2060hen, joy 😂👨\u200d👩\u200d👧 sooooo\nnew\tline"},
     {"language": "und", "text": "mail a@b.example, see https://example.org/x and @someone, call +00 000 000 0000"},
     {"language": "und", "text": ""},
     {"language": "und", "text": "long " * 2000},
@@ -44,88 +52,104 @@ def export_release(settings: ExportSettings) -> Path:
         If the run is unfinished, the release name unusable, or the graph differs from the checkpoint.
     """
     target = release_folder(settings.releases_dir, settings.release) / "artifact"
+    unknown = set(settings.variants) - (set(TOLERANCE) - {"fp32"})
+    if unknown:
+        raise UserError(f"variants names {', '.join(sorted(unknown))}: fp16 and int8 can be asked for, and fp32 is always there")
     run = load_run(Path(settings.run))
     max_length = int(run.record["settings"]["encoder"]["max_length"])
+    evidence = find_evidence(run, settings.data_dir, settings.agreement)
     with publish_folder(target) as folder:
-        export_graph(run.model, folder / "model.onnx", settings.opset)
+        graph = export_graph(run.model, run.policy, settings.opset)
+        save_graph(graph, folder / "model.onnx", settings.external_above)
         parity = measure_parity(run.model, run.policy, folder / "model.onnx", max_length)
         check_parity(parity, settings.max_difference)
+        parities = {"fp32": asdict(parity)}
+        variants = write_variants(graph, folder, evidence, settings)
+        for variant in variants:
+            if variant.ships:
+                parities[variant.name] = asdict(measure_parity(run.model, run.policy, folder / _file(variant.name), max_length))
         shutil.copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
         shutil.copyfile(client.__file__, folder / "predict.py")
+        shutil.copyfile(verify.__file__, folder / "verify.py")
         write_json(folder / "policy.json", run.policy.to_json())
-        write_json(folder / "contract.json", _contract(run, settings, asdict(parity), max_length))
         write_json(folder / "training.json", run.record)
-        write_text(folder / "golden.jsonl", "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in golden_lines(folder)))
-        write_text(folder / "MODEL_CARD.md", _model_card(run))
+        for name in parities:
+            check_finite(folder / _file(name), max_length)
+            write_repository(folder / "triton", name, sorted(folder.glob(f"{_file(name)}*")))
+        write_json(folder / "contract.json", _contract(run, settings, graph, parities, variants, folder))
+        write_text(folder / "golden.jsonl", _json_lines(golden_lines(folder)))
+        write_text(folder / "MODEL_CARD.md", model_card(run, variants))
+        write_text(folder / "LICENSES.md", licences(run.record["data_manifest"]))
         write_checksums(folder)
     return target
 
 
-def _contract(run: Run, settings: ExportSettings, parity: dict[str, Any], max_length: int) -> dict[str, Any]:
-    config = run.model.config
+def _file(variant: str) -> str:
+    return "model.onnx" if variant == "fp32" else f"model.{variant}.onnx"
+
+
+def _json_lines(lines: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+
+
+def _contract(
+    run: Run, settings: ExportSettings, graph: onnx.ModelProto, parities: dict[str, Any], variants: list[Variant], folder: Path
+) -> dict[str, Any]:
+    hashed = [*sorted(folder.glob("model*.onnx*")), folder / "tokenizer.json"]
     return {
-        "version": 1,
-        "heads": list(config.heads),
+        "version": 2,
+        "heads": list(run.model.config.heads),
         "inputs": {name: {"type": "int64", "axes": ["batch", "sequence"]} for name in INPUTS},
         "outputs": {
             OUTPUTS[0]: {"type": "float32", "axes": ["batch", "heads"], "meaning": "uncalibrated logit per head, in the order of `heads`"},
-            OUTPUTS[1]: {"type": "float32", "axes": ["batch", "embedding"], "meaning": "L2-normalised pooled vector"},
+            OUTPUTS[1]: {
+                "type": "float32",
+                "axes": ["batch", "heads"],
+                "meaning": "sigmoid(logit / policy.heads[head].temperature); where a language has a temperature of its own, compute "
+                "the probability from `logits` with that one instead",
+            },
+            OUTPUTS[2]: {"type": "float32", "axes": ["batch", "embedding"], "meaning": "L2-normalised vector"},
         },
-        "embedding_dimension": config.hidden_size,
-        "max_length": max_length,
+        "embedding_dimension": embedding_dimension(graph),
+        "max_length": int(run.record["settings"]["encoder"]["max_length"]),
         "pad_id": PAD,
-        "probability": "sigmoid(logit / temperature), that of policy.heads[head].languages[language] or else of policy.heads[head]",
-        "decision": "review where the language's tier is not_evaluated or |probability - threshold| < review_band; else flag or pass",
+        "score": "an estimate of the probability that a person who follows the labels' definition would say yes, for text like the "
+        "validation rows; it orders posts for review and is no measure of harm",
+        "probability": "sigmoid(logit / temperature), temperature = policy.heads[head].languages[language].temperature if there is one, "
+        "else policy.heads[head].temperature",
+        "decision": "review where the language's tier is not_evaluated (or not named) or |probability - threshold| < review_band; "
+        "else flag if probability >= threshold, else pass",
         "opset": settings.opset,
-        "parity": parity,
-        "onnxruntime": onnxruntime.__version__,
+        "variants": {name: {"file": _file(name), "tolerance": TOLERANCE[name], "parity": parity} for name, parity in parities.items()},
+        "measured": {variant.name: variant.to_json() for variant in variants},
+        "parity": parities["fp32"],
+        "versions": {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, **run.record["versions"]},
+        "sha256": {path.name: sha256(path) for path in hashed},
         "run": run.folder.resolve().name,
         "data_sha256": run.record["data_manifest"]["config_sha256"],
     }
 
 
 def golden_lines(folder: Path) -> list[dict[str, Any]]:
-    """What the artifact in `folder` makes of each golden post: token ids, logits, calibrated probabilities."""
-    classifier = Classifier(folder)
-    lines = []
-    for post in GOLDEN_POSTS:
-        logits, _ = classifier.run([post["text"]])
-        heads = dict(zip(classifier.contract["heads"], logits[0].tolist(), strict=True))
-        lines.append(
-            {
-                **post,
-                "ids": classifier.tokenizer.encode(post["text"]).ids,
-                "logits": {head: round(logit, 5) for head, logit in heads.items()},
-                "probabilities": {head: round(classifier.decide(head, post["language"], logit)[0], 5) for head, logit in heads.items()},
-            }
-        )
+    """What each variant of the artifact in `folder` makes of each golden post: token ids; logit, probability and decision per head."""
+    lines: list[dict[str, Any]] = [{**post, "ids": [], "outputs": {}} for post in GOLDEN_POSTS]
+    for variant in read_json(folder / "contract.json")["variants"]:
+        classifier = Classifier(folder, variant)
+        for line in lines:
+            (line["ids"],) = classifier.encode([line["text"]])
+            logits, _ = classifier.run([line["text"]])  # one by one: nothing of one text may depend on another
+            heads = zip(classifier.contract["heads"], logits[0].tolist(), strict=True)
+            line["outputs"][variant] = {head: {"logit": round(logit, 5)} for head, logit in heads}
+    return _decided(lines, read_json(folder / "policy.json"))
+
+
+def _decided(lines: list[dict[str, Any]], policy: dict[str, Any]) -> list[dict[str, Any]]:
+    for line in lines:
+        for outputs in line["outputs"].values():
+            for head, said in outputs.items():
+                probability, said["decision"] = decide(policy, head, line["language"], said["logit"])
+                said["probability"] = round(probability, 5)
     return lines
-
-
-def _model_card(run: Run) -> str:
-    manifest = run.record["data_manifest"]
-    licences = sorted({f"{name}: {source['licence']}" for name, source in manifest["sources"].items()})
-    non_commercial = any(source["non_commercial"] for source in manifest["sources"].values())
-    return "\n".join(
-        [
-            f"# Model card: {run.record['settings']['name']}",
-            "",
-            "Ranks posts for human review by two independent questions: "
-            + ", ".join(f"**{name}** ({head['description']})" for name, head in run.record["settings"]["heads"].items()),
-            "",
-            "**Must not be used** to remove posts or accounts on its own, to score persons, as evidence in law enforcement, "
-            "or in a language whose tier in `policy.json` is `not_evaluated`.",
-            "",
-            f"Encoder: {run.record['settings']['encoder']['name']}. Trained on mixture `{manifest['mixture']}` "
-            f"({run.record['figures']['train_rows']:,} rows)." + (" **Contains non-commercial sources.**" if non_commercial else ""),
-            "",
-            "Sources and licences:",
-            *(f"- {licence}" for licence in licences),
-            "",
-            "Measured per language in the release's report; a language not listed there has not been evaluated.",
-            "",
-        ]
-    )
 
 
 def write_checksums(folder: Path) -> None:
@@ -142,20 +166,20 @@ def open_artifact(folder: Path) -> Classifier:
     UserError
         If the folder is no artifact, or a file was changed since export.
     """
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file():
+    if not (folder / "SHA256SUMS").is_file():
         raise UserError(f"no artifact at {folder}: export one with `python -m export run=<run> release={folder.parent.name}`")
-    for line in sums.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        if not (folder / name).is_file() or sha256(folder / name) != digest:
-            raise UserError(f"{folder / name} is missing or was changed since export: export the release again")
+    altered = verify.altered_files(folder)
+    if altered:
+        raise UserError(f"{folder}: {'; '.join(altered)}, since export: export the release again")
     return Classifier(folder)
 
 
 def stamp_tiers(folder: Path, tiers: dict[str, dict[str, str]]) -> None:
-    """Write measured tiers into the artifact's policy and renew its checksums."""
+    """Write measured tiers into the artifact's policy, and renew what follows from them: golden decisions and checksums."""
     policy = read_json(folder / "policy.json")
     if policy["tiers"] != tiers:
         policy["tiers"] = tiers
         write_json(folder / "policy.json", policy)
+        golden = (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+        write_text(folder / "golden.jsonl", _json_lines(_decided([json.loads(line) for line in golden], policy)))
         write_checksums(folder)

@@ -1,81 +1,117 @@
 #!/usr/bin/env python3
 """Reference client of a release: scores posts with nothing but this folder, onnxruntime, tokenizers and numpy.
 
-    echo '{"text": "hello", "language": "en"}' | python predict.py
+    echo '{"text": "hello", "language": "en"}' | python predict.py --variant int8
+    python predict.py --batch posts.jsonl > answers.jsonl
 
-Each line of standard input is a JSON object with `text` and (better) `language`; each line of standard
-output gives, per head, the calibrated probability and a decision: `flag`, `pass` or `review`. Every flag
-is a reason for a person to look, never for an automatic removal.
+Each line of input is a JSON object with `text` and (better) `language`; each line of output gives, per head, the
+calibrated probability and a decision: `flag`, `pass` or `review`. Standard input is answered line by line, a file
+given to `--batch` at once, which is several times faster. Every flag is a reason for a person to look, never for an
+automatic removal.
 """
 
+import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+LINES = 4096  # read at once in batch mode
+
+
+def decide(policy: dict[str, Any], head: str, language: str, logit: float) -> tuple[float, str]:
+    """Calibrated probability and decision of one head; a language without evidence goes to review."""
+    of_head = policy["heads"][head]
+    own = of_head["languages"].get(language, {})
+    temperature = own.get("temperature") or of_head["temperature"]
+    threshold = own.get("threshold", of_head["threshold"])
+    probability = float(1 / (1 + np.exp(np.clip(-np.float64(logit) / temperature, -700, 700))))
+    tier = policy["tiers"].get(head, {}).get(language, "not_evaluated")
+    if tier == "not_evaluated" or abs(probability - threshold) < of_head["review_band"]:
+        return probability, "review"
+    return probability, "flag" if probability >= threshold else "pass"
+
 
 class Classifier:
-    """The artifact in `folder`, ready to score."""
+    """The artifact in `folder`, ready to score with one of its variants: fp32, fp16 or int8."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variant: str = "fp32") -> None:
         self.contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
         self.policy = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        variants = self.contract["variants"]
+        if variant not in variants:
+            raise ValueError(f"this release has no variant {variant}: choose one of {', '.join(sorted(variants))}")
         available = onnxruntime.get_available_providers()
         wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=wanted)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        self.session = onnxruntime.InferenceSession(str(folder / variants[variant]["file"]), options, providers=wanted)
 
-    def run(self, texts: list[str], tokens_per_batch: int = 8192) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text; an unpaired surrogate, which is no character, becomes U+FFFD."""
+        whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(whole)]
+
+    def run(self, texts: list[str], tokens_per_batch: int = 1024) -> tuple[np.ndarray, np.ndarray]:
         """Logits (texts, heads) and sentence embeddings (texts, dimension), texts of similar length batched together."""
-        encodings = self.tokenizer.encode_batch_fast(texts)
-        order = sorted(range(len(texts)), key=lambda index: len(encodings[index].ids))
+        encoded = self.encode(texts)
+        order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
         logits = np.zeros((len(texts), len(self.contract["heads"])), dtype=np.float32)
         embeddings = np.zeros((len(texts), self.contract["embedding_dimension"]), dtype=np.float32)
-        while order:
-            longest = len(encodings[order[0]].ids)
-            batch: list[int] = []
-            while order and (not batch or (len(batch) + 1) * max(longest, len(encodings[order[0]].ids)) <= tokens_per_batch):
-                longest = max(longest, len(encodings[order[0]].ids))
-                batch.append(order.pop(0))
-            ids = np.full((len(batch), longest), self.contract["pad_id"], dtype=np.int64)
+        start = 0
+        while start < len(order):
+            stop = start + 1  # in order of length, so the batch's longest text is its last
+            while stop < len(order) and (stop + 1 - start) * len(encoded[order[stop]]) <= tokens_per_batch:
+                stop += 1
+            batch, start = order[start:stop], stop
+            ids = np.full((len(batch), len(encoded[batch[-1]])), self.contract["pad_id"], dtype=np.int64)
             mask = np.zeros_like(ids)
             for row, index in enumerate(batch):
-                ids[row, : len(encodings[index].ids)] = encodings[index].ids
-                mask[row, : len(encodings[index].ids)] = 1
-            logits[batch], embeddings[batch] = self.session.run(
-                ["logits", "sentence_embedding"], {"input_ids": ids, "attention_mask": mask}
-            )
+                ids[row, : len(encoded[index])] = encoded[index]
+                mask[row, : len(encoded[index])] = 1
+            inputs = {"input_ids": ids, "attention_mask": mask}
+            logits[batch], embeddings[batch] = self.session.run(["logits", "sentence_embedding"], inputs)
         return logits, embeddings
 
     def decide(self, head: str, language: str, logit: float) -> tuple[float, str]:
-        """Calibrated probability and decision of one head; a language without evidence goes to review."""
-        policy = self.policy["heads"][head]
-        applies = policy["languages"].get(language, policy)
-        probability = float(1 / (1 + np.exp(-np.float64(logit) / applies.get("temperature", policy["temperature"]))))
-        threshold = applies["threshold"]
-        tier = self.policy["tiers"].get(head, {}).get(language, "not_evaluated")
-        if tier == "not_evaluated" or abs(probability - threshold) < policy["review_band"]:
-            return probability, "review"
-        return probability, "flag" if probability >= threshold else "pass"
+        """`decide` under the artifact's policy."""
+        return decide(self.policy, head, language, logit)
 
-    def predict(self, posts: list[dict[str, str]]) -> list[dict[str, dict[str, object]]]:
+    def predict(self, posts: list[dict[str, Any]]) -> list[dict[str, dict[str, object]]]:
         """One answer per post, in order: {head: {"probability": float, "decision": str}}."""
         logits, _ = self.run([post["text"] for post in posts])
         answers = []
         for post, row in zip(posts, logits, strict=True):
             answer = {}
             for head, logit in zip(self.contract["heads"], row, strict=True):
-                probability, decision = self.decide(head, post.get("language", "und"), logit)
+                probability, decision = self.decide(head, post.get("language") or "und", logit)
                 answer[head] = {"probability": round(probability, 6), "decision": decision}
             answers.append(answer)
         return answers
 
 
+def answer(classifier: Classifier, lines: Iterable[str]) -> None:
+    """Print an answer for each line that holds a post."""
+    for said in classifier.predict([json.loads(line) for line in lines if line.strip()]):
+        print(json.dumps(said), flush=True)
+
+
 if __name__ == "__main__":
-    classifier = Classifier(Path(__file__).resolve().parent)
-    posts = [json.loads(line) for line in sys.stdin if line.strip()]
-    for answer in classifier.predict(posts):
-        print(json.dumps(answer))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", default="fp32", help="fp32 (default), fp16 for GPUs or int8 for processors, where the release has it")
+    parser.add_argument("--batch", metavar="FILE", help="score this JSONL file rather than standard input")
+    arguments = parser.parse_args()
+    loaded = Classifier(Path(__file__).resolve().parent, arguments.variant)
+    if arguments.batch:
+        posts = Path(arguments.batch).read_text(encoding="utf-8").split("\n")
+        for first in range(0, len(posts), LINES):
+            answer(loaded, posts[first : first + LINES])
+    else:
+        for post in sys.stdin:
+            answer(loaded, [post])

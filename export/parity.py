@@ -17,10 +17,14 @@ SHAPES = ((1, 2), (1, 7), (3, 16), (5, 33), (2, 64), (8, 48))
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest absolute differences over all shapes, and how many decisions at the global thresholds differ."""
+    """Largest absolute differences over all shapes, and how many decisions at the global thresholds differ.
+
+    Probabilities are compared with the policy's, under the heads' own temperatures.
+    """
 
     rows: int
     max_logit_difference: float
+    max_probability_difference: float
     max_embedding_difference: float
     decision_flips: int
 
@@ -31,7 +35,7 @@ def measure_parity(model: MultiHeadClassifier, policy: Policy, onnx_path: Path, 
     session = open_session(onnx_path)
     rng = np.random.default_rng(0)
     heads = list(model.config.heads)
-    logit_difference = embedding_difference = 0.0
+    logit_difference = probability_difference = embedding_difference = 0.0
     flips = rows = 0
     for batch, length in (*SHAPES, (2, max_length)):
         ids = rng.integers(EOS + 2, model.config.vocab_size, (batch, length))
@@ -42,17 +46,20 @@ def measure_parity(model: MultiHeadClassifier, policy: Policy, onnx_path: Path, 
         ids[np.arange(batch), lengths - 1] = EOS
         ids = np.where(mask == 1, ids, PAD)
         ours = model(torch.from_numpy(ids), torch.from_numpy(mask))
-        logits, embedding = session.run(["logits", "sentence_embedding"], {"input_ids": ids, "attention_mask": mask})
+        outputs = ["logits", "probabilities", "sentence_embedding"]
+        logits, probabilities, embedding = session.run(outputs, {"input_ids": ids, "attention_mask": mask})
         reference = ours.logits.numpy()
         logit_difference = max(logit_difference, float(np.abs(reference - logits).max()))
         embedding_difference = max(embedding_difference, float(np.abs(ours.sentence_embedding.numpy() - embedding).max()))
         for column, head in enumerate(heads):
             decide = policy.heads[head]
-            before = decide.probability(reference[:, column]) >= decide.threshold
+            calibrated = decide.probability(reference[:, column])
+            probability_difference = max(probability_difference, float(np.abs(calibrated - probabilities[:, column]).max()))
+            before = calibrated >= decide.threshold
             after = decide.probability(logits[:, column]) >= decide.threshold
             flips += int((before != after).sum())
         rows += batch
-    return Parity(rows, logit_difference, embedding_difference, flips)
+    return Parity(rows, logit_difference, probability_difference, embedding_difference, flips)
 
 
 def check_parity(parity: Parity, max_difference: float) -> None:
@@ -63,7 +70,7 @@ def check_parity(parity: Parity, max_difference: float) -> None:
     UserError
         If an output differs by more than `max_difference` or a decision flips.
     """
-    worst = max(parity.max_logit_difference, parity.max_embedding_difference)
+    worst = float(np.max([parity.max_logit_difference, parity.max_probability_difference, parity.max_embedding_difference]))
     if not worst <= max_difference or parity.decision_flips:
         raise UserError(
             f"the ONNX graph differs from the checkpoint by {worst:.1e} (allowed {max_difference:.0e}) and flips "
@@ -71,8 +78,26 @@ def check_parity(parity: Parity, max_difference: float) -> None:
         )
 
 
+def check_finite(path: Path, max_length: int) -> None:
+    """Refuse a graph that gives anything but numbers for rows that are padding only.
+
+    Raises
+    ------
+    UserError
+        If an output is infinite or not a number.
+    """
+    session = open_session(path)
+    for batch, length in ((1, 2), (4, max_length)):
+        ids = np.full((batch, length), PAD, dtype=np.int64)
+        outputs = session.run(None, {"input_ids": ids, "attention_mask": np.zeros_like(ids)})
+        if not all(np.isfinite(output).all() for output in outputs):
+            raise UserError(f"{path.name} gives no number for a row of padding: export with the pinned versions of requirements.lock")
+
+
 def open_session(path: Path) -> onnxruntime.InferenceSession:
     """An onnxruntime session on the processor (or CUDA where this onnxruntime has it)."""
     available = onnxruntime.get_available_providers()
     providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
-    return onnxruntime.InferenceSession(str(path), providers=providers)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)

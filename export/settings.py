@@ -1,13 +1,25 @@
 """What `configs/export.yaml` may say."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from data_prep.command import UserError
+from export.graph import EXTERNAL_ABOVE
+
+
+@dataclass
+class AgreementSettings:
+    """When a smaller variant may ship: what must hold in every language with enough validation rows."""
+
+    min_agreement: float = 0.99  # share of decisions at the language's threshold that are float32's
+    max_auprc_loss: float = 0.01
+    rows_per_language: int = 500  # at most so many are scored
+    min_rows: int = 50  # a language with fewer is not judged
+    min_positives: int = 20  # a language and head with fewer has no area under the precision-recall curve to lose
 
 
 @dataclass
@@ -19,6 +31,10 @@ class ExportSettings:
     releases_dir: str = "releases"
     opset: int = 20
     max_difference: float = 1e-4  # largest allowed difference between ONNX and PyTorch outputs
+    variants: list[str] = field(default_factory=lambda: ["fp16", "int8"])  # beside fp32
+    data_dir: str | None = None  # where the run's mixture lies, if it is not where it was in training
+    agreement: AgreementSettings = field(default_factory=AgreementSettings)
+    external_above: int = EXTERNAL_ABOVE  # bytes; a larger graph keeps its weights in a file beside it
 
 
 def register_schemas() -> None:

@@ -19,7 +19,7 @@ from data_prep.settings import DataPrepSettings, HeadSettings, MixtureSettings, 
 from data_prep.settings import register_schemas as register_data_prep
 from evaluate.settings import register_schemas as register_evaluate
 from export.bundle import export_release
-from export.settings import ExportSettings
+from export.settings import AgreementSettings, ExportSettings
 from export.settings import register_schemas as register_export
 from train.settings import TrainSettings
 from train.settings import register_schemas as register_train
@@ -112,6 +112,12 @@ def tiny_rows(count: int = 240) -> list[dict[str, Any]]:
     return rows
 
 
+def tiny_export(workspace: Path, **changes: Any) -> ExportSettings:
+    """Settings under which the tiny run's int8 variant ships: 30 validation rows per language are few."""
+    agreement = AgreementSettings(min_agreement=0.9, max_auprc_loss=0.1, min_rows=10, min_positives=5)
+    return ExportSettings(**{"run": str(workspace / "runs" / "tiny" / "latest"), "agreement": agreement, **changes})
+
+
 @pytest.fixture(scope="session")
 def prepared_sample(tmp_path_factory: pytest.TempPathFactory, compose_stage: Callable[..., Any]) -> Path:
     """A data folder in which the embedded sample is prepared."""
@@ -138,5 +144,5 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
     prepare_rows(folder, tiny_rows())
     train(tiny_settings(folder))
-    export_release(ExportSettings(run=str(folder / "runs" / "tiny" / "latest"), release="tiny", releases_dir=str(folder / "releases")))
+    export_release(tiny_export(folder, release="tiny", releases_dir=str(folder / "releases")))
     return folder

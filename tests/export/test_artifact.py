@@ -1,7 +1,6 @@
 """The artifact: what the checkpoint says, in a folder that needs nothing from this repository and shows tampering."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from huggingface_hub import ModelCard
 
 from data_prep.command import UserError
 from data_prep.files import read_json
@@ -16,12 +16,6 @@ from export.bundle import open_artifact, stamp_tiers
 from export.parity import Parity, check_parity, measure_parity
 from export.settings import release_folder
 from train.run import load_run
-
-
-@pytest.fixture
-def artifact(tiny_workspace: Path, tmp_path: Path) -> Path:
-    shutil.copytree(tiny_workspace / "releases" / "tiny" / "artifact", tmp_path / "artifact")
-    return tmp_path / "artifact"
 
 
 def test_axes_and_names_are_as_the_contract_says(artifact: Path) -> None:
@@ -35,6 +29,7 @@ def test_axes_and_names_are_as_the_contract_says(artifact: Path) -> None:
         "input_ids": ["batch", "sequence"],
         "attention_mask": ["batch", "sequence"],
         "logits": ["batch", 2],
+        "probabilities": ["batch", 2],
         "sentence_embedding": ["batch", contract["embedding_dimension"]],
     }
     assert onnx.load(artifact / "model.onnx").opset_import[0].version == contract["opset"]
@@ -46,11 +41,11 @@ def test_parity_is_measured_and_enforced(tiny_workspace: Path, artifact: Path) -
     assert parity.max_logit_difference < 1e-4
     assert parity.decision_flips == 0
     with pytest.raises(UserError, match=r"differs from the checkpoint by 3\.0e-02"):
-        check_parity(Parity(9, 0.03, 0.0, 0), 1e-4)
+        check_parity(Parity(9, 0.03, 0.0, 0.0, 0), 1e-4)
     with pytest.raises(UserError, match="flips 1 decisions"):
-        check_parity(Parity(9, 0.0, 0.0, 1), 1e-4)
+        check_parity(Parity(9, 0.0, 0.0, 0.0, 1), 1e-4)
     with pytest.raises(UserError):
-        check_parity(Parity(9, float("nan"), 0.0, 0), 1e-4)
+        check_parity(Parity(9, float("nan"), 0.0, 0.0, 0), 1e-4)
 
 
 def test_another_model_does_not_pass_parity(tiny_workspace: Path, artifact: Path) -> None:
@@ -70,7 +65,7 @@ def test_the_client_runs_alone_and_repeats_the_golden_vectors(artifact: Path, tm
     assert len(answers) == len(golden)
     for answer, line in zip(answers, golden, strict=True):
         for head, said in answer.items():
-            assert abs(said["probability"] - line["probabilities"][head]) < 1e-4
+            assert abs(said["probability"] - line["outputs"]["fp32"][head]["probability"]) < 1e-4
             assert said["decision"] == "review", "no language has been evaluated yet"
     assert golden[-2]["ids"] == [0, 2]
     assert len(golden[-1]["ids"]) == 64
@@ -94,13 +89,44 @@ def test_one_changed_byte_is_noticed(artifact: Path, name: str) -> None:
     content = bytearray((artifact / name).read_bytes())
     content[len(content) // 2] ^= 1
     (artifact / name).write_bytes(bytes(content))
-    with pytest.raises(UserError, match="changed since export"):
+    with pytest.raises(UserError, match="was changed, since export"):
         open_artifact(artifact)
 
 
 def test_stamped_tiers_keep_the_checksums_valid(artifact: Path) -> None:
     stamp_tiers(artifact, {"propaganda": {"en": "provisional"}, "violence_glorification": {}})
     assert open_artifact(artifact).policy["tiers"]["propaganda"] == {"en": "provisional"}
+
+
+def test_stamped_tiers_reach_the_golden_decisions(artifact: Path) -> None:
+    stamp_tiers(artifact, {"propaganda": {"en": "supported"}, "violence_glorification": {}})
+    classifier = open_artifact(artifact)
+    first = json.loads((artifact / "golden.jsonl").read_text(encoding="utf-8").split("\n")[0])
+    for of_variant in first["outputs"].values():
+        for head, said in of_variant.items():
+            assert said["decision"] == classifier.decide(head, "en", said["logit"])[1]
+    assert first["outputs"]["fp32"]["violence_glorification"]["decision"] == "review"
+
+
+def test_batch_mode_answers_as_the_line_mode_does(artifact: Path, tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": f"tea {'zz ' * count}\u2028", "language": "en"}) + "\n" for count in range(9)) + "\n"
+    (tmp_path / "posts.jsonl").write_text(lines, encoding="utf-8")
+    command = [sys.executable, "-I", str(artifact / "predict.py"), "--variant", "int8"]
+    streamed = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    batched = subprocess.run([*command, "--batch", str(tmp_path / "posts.jsonl")], capture_output=True, text=True, check=True)
+    one, other = ([json.loads(line)["propaganda"]["probability"] for line in done.stdout.splitlines()] for done in (streamed, batched))
+    assert len(one) == 9
+    assert np.allclose(one, other, atol=1e-3)
+
+
+def test_card_licences_and_contract_say_what_was_trained_on(artifact: Path) -> None:
+    contract = read_json(artifact / "contract.json")
+    assert contract["sha256"]["model.int8.onnx"] in (artifact / "SHA256SUMS").read_text(encoding="utf-8")
+    assert set(contract["variants"]) == {"fp32", "fp16", "int8"}
+    card = ModelCard.load(artifact / "MODEL_CARD.md")
+    assert card.data.language == ["en", "ur-Latn"]
+    assert "LICENSES.md" in card.text
+    assert "| Posts | CC0-1.0 | no | a test |" in (artifact / "LICENSES.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "x" * 65])

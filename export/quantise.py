@@ -1,0 +1,214 @@
+"""Smaller graphs from the float32 one: float16 for GPUs, int8 for processors.
+
+int8 here quantises activations **per token**: every row of a matrix product gets its own scale, found at run time.
+onnxruntime's stock dynamic quantisation takes one scale for a whole batch, so that one outlier coarsens every text, and
+a text's score depends on its neighbours in the batch. What comes out of a GELU is never below -0.17, so it is shifted by
+that and uses all 255 steps. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
+weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+_CONTRIB = "com.microsoft"
+_BLOCK = 32
+_GELU_MINIMUM = -0.17
+_FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
+_LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
+_NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
+
+
+def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The encoder in float16; pooling and heads stay float32, where a sum over tokens could overflow and a tiny divisor become 0.
+
+    onnxruntime's own converter rounds to float16 between any two operators that it is told to leave alone, and so
+    divides 0 by 0 where the vector of a row of padding is normalised.
+    """
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    nodes = list(half.graph.node)
+    last = max(index for index, node in enumerate(nodes) if node.op_type == "LayerNormalization")
+    encoder, rest = nodes[: last + 1], nodes[last + 1 :]
+    weights = _weights(half)
+    for node in encoder:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+        for place, name in enumerate(node.input):
+            if name in weights and weights[name].data_type == TensorProto.FLOAT:
+                values = numpy_helper.to_array(weights[name])
+                node.input[place] = f"{name}_float16"
+                weights[f"{name}_float16"] = numpy_helper.from_array(np.clip(values, -_FAR, _FAR).astype(np.float16), f"{name}_float16")
+    (hidden,) = encoder[-1].output
+    encoder[-1].output[0] = f"{hidden}_float16"
+    widen = helper.make_node("Cast", [f"{hidden}_float16"], [hidden], name=f"{hidden}_widen", to=TensorProto.FLOAT)
+    return _rebuilt(half, [*encoder, widen, *rest], list(weights.values()))
+
+
+def layers(model: onnx.ModelProto) -> list[str]:
+    """The names of the matrix products with constant weights that `to_int8` quantises, from input to output."""
+    weights = _weights(model)
+    return [node.name for node in model.graph.node if _is_dense(node, weights)]
+
+
+def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: int = 8) -> onnx.ModelProto:
+    """The graph with 8-bit matrix products and 4- or 8-bit word embeddings.
+
+    Parameters
+    ----------
+    keep
+        Names from `layers` that stay in float32.
+    embedding_bits
+        4 (blocks of 32 weights share a scale) or 8 (one scale per row).
+    """
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    weights = _weights(small)
+    rewriter = _Rewriter(weights, {node.output[0] for node in model.graph.node if node.op_type == "Gelu"})
+    for node in small.graph.node:
+        if _is_dense(node, weights) and node.name not in keep:
+            rewriter.dense(node)
+        elif node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE:
+            rewriter.table(node, embedding_bits)
+        else:
+            rewriter.nodes.append(node)
+    _rebuilt(small, rewriter.nodes, [*weights.values(), *rewriter.constants.values()])
+    if all(entry.domain != _CONTRIB for entry in small.opset_import):
+        small.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
+    return small
+
+
+def _rebuilt(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], weights: Sequence[TensorProto]) -> onnx.ModelProto:
+    """The model with other nodes, and those of the weights that they use."""
+    used = {name for node in nodes for name in node.input}
+    copied = onnx.GraphProto()  # the entries given may be the model's own, which clearing its fields would end
+    copied.node.extend(nodes)
+    copied.initializer.extend(tensor for tensor in weights if tensor.name in used)
+    for field, entries in ((model.graph.node, copied.node), (model.graph.initializer, copied.initializer)):
+        del field[:]
+        field.extend(entries)
+    return model
+
+
+def _weights(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def _is_dense(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
+    return (
+        node.op_type == "MatMul" and node.input[1] in weights
+        and len(weights[node.input[1]].dims) == 2 and weights[node.input[1]].dims[1] >= _NARROWEST
+    )  # fmt: skip
+
+
+class _Rewriter:
+    """Collects the nodes and constants of a quantised graph."""
+
+    def __init__(self, weights: dict[str, TensorProto], gelu_outputs: Collection[str]) -> None:
+        self.weights = weights
+        self.gelu_outputs = gelu_outputs
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+        self._quantised: set[str] = set()
+
+    def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(value, name)
+        return name
+
+    def _node(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}_node", domain=domain, **attributes))
+        return output
+
+    def _zero(self, x: str) -> str:
+        """The step that stands for zero: the first where there is nothing below zero, else the middle one."""
+        if x in self.gelu_outputs:
+            return self._constant("first_step", np.array(0, np.uint8))
+        return self._constant("middle_step", np.array(128, np.uint8))
+
+    def _per_token(self, x: str, width: int) -> tuple[str, str]:
+        """`x` (batch, sequence, width) as uint8 rows (tokens, width), and their scales (batch, sequence, 1)."""
+        scale, rows = f"{x}_scale", f"{x}_uint8"
+        if x in self._quantised:  # query, key and value read the same tokens
+            return rows, scale
+        self._quantised.add(x)
+        one_sided = x in self.gelu_outputs
+        if one_sided:
+            shifted = size = self._node("Sub", [x, self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], f"{x}_shifted")
+        else:
+            shifted, size = x, self._node("Abs", [x], f"{x}_size")
+        largest = self._node("ReduceMax", [size, self._constant("last_axis", np.array([-1]))], f"{x}_largest", keepdims=1)
+        positive = self._node("Max", [largest, self._constant("smallest_size", np.array(1e-6, np.float32))], f"{x}_positive")
+        step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else 127), np.float32))
+        self._node("Mul", [positive, step], scale)
+        flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
+        flat = self._node("Reshape", [shifted, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
+        zeros = self._node("Expand", [self._zero(x), self._node("Shape", [flat_scale], f"{x}_tokens")], f"{x}_zeros")
+        self._node("QuantizeLinear", [flat, flat_scale, zeros], rows, axis=0)
+        return rows, scale
+
+    def dense(self, node: onnx.NodeProto) -> None:
+        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and what the shift took away, a constant."""
+        x, weight = node.input
+        values = numpy_helper.to_array(self.weights[weight])
+        channel = _scale(np.abs(values).max(axis=0), 127)
+        whole = np.rint(values / channel).astype(np.int8)
+        rows, token_scale = self._per_token(x, values.shape[0])
+        inputs = [
+            rows,
+            self._constant(f"{weight}_int8", whole),
+            self._constant("one", np.array(1, np.float32)),
+            self._constant(f"{weight}_scale", channel),
+            self._zero(x),
+        ]
+        output = node.output[0]
+        product = self._node("MatMulIntegerToFloat", inputs, f"{output}_rows", domain=_CONTRIB)
+        shape = self._node("Shape", [x], f"{output}_batch_sequence", start=0, end=2)
+        width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
+        target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
+        unscaled = self._node("Reshape", [product, target], f"{output}_unscaled")
+        if x not in self.gelu_outputs:
+            self._node("Mul", [unscaled, token_scale], output)
+            return
+        share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
+        scaled = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
+        self._node("Add", [scaled, self._constant(f"{weight}_share", share)], output)
+
+    def table(self, node: onnx.NodeProto, bits: int) -> None:
+        """A lookup in a table of 4- or 8-bit weights."""
+        name, ids = node.input
+        values = numpy_helper.to_array(self.weights[name])
+        output = node.output[0]
+        if bits == 4 and values.shape[1] % _BLOCK == 0:
+            packed, scales = _four_bits(values)
+            inputs = [self._constant(f"{name}_uint4", packed), ids, self._constant(f"{name}_scale", scales)]
+            half = self._node(
+                "GatherBlockQuantized", inputs, f"{output}_half", domain=_CONTRIB, bits=4, block_size=_BLOCK, gather_axis=0, quantize_axis=1
+            )
+            self._node("Cast", [half], output, to=TensorProto.FLOAT)
+            return
+        scale = _scale(np.abs(values).max(axis=1, keepdims=True), 127)
+        whole = self._node("Gather", [self._constant(f"{name}_int8", np.rint(values / scale).astype(np.int8)), ids], f"{output}_int8")
+        real = self._node("Cast", [whole], f"{output}_float", to=TensorProto.FLOAT)
+        self._node("Mul", [real, self._node("Gather", [self._constant(f"{name}_scale", scale), ids], f"{output}_scale")], output)
+
+
+def _scale(largest: npt.NDArray[np.float32], steps: int) -> npt.NDArray[np.float32]:
+    return np.asarray(np.where(largest == 0, 1, largest / steps), dtype=np.float32)
+
+
+def _four_bits(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
+    """Weights (rows, columns) as pairs of 4-bit numbers around 8, low nibble first, and a float16 scale per block of 32.
+
+    The scale carries the sign of the block's largest weight, which so becomes exactly -8 (the rule of GGML's Q4_0).
+    """
+    blocks = values.reshape(len(values), -1, _BLOCK)
+    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)
+    scales = np.where(extreme == 0, 1, extreme / -8).astype(np.float16)
+    numbers = np.clip(np.rint(blocks / scales.astype(np.float32)) + 8, 0, 15).astype(np.uint8).reshape(values.shape)
+    return numbers[:, 0::2] | (numbers[:, 1::2] << 4), scales[:, :, 0]
