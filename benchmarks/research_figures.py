@@ -37,7 +37,7 @@ def figures(report: Path, data: Path) -> Iterator[dict[str, object]]:
     rows, labels = rows.loc[scored.index], labels.loc[scored.index]
     for head in heads:
         judged = labels[head] != MASKED
-        neutral = judged & [sense[head] == "neutral" for sense in rows["sense"]]
+        neutral = judged & np.asarray([sense[head] == "neutral" for sense in rows["sense"]])
         for (source, language), here in _groups(rows[judged & ~neutral]):
             truth = labels.loc[here, head] == 1
             flags, probabilities = scored.loc[here, f"flagged/{head}"], scored.loc[here, f"probability/{head}"]
