@@ -51,6 +51,16 @@ class LossSettings:
 
 
 @dataclass
+class LoraSettings:
+    """Low-rank adapters in place of training the encoder's own weights."""
+
+    rank: int = 0  # 0: no adapters
+    alpha: float = 32  # the update is scaled by alpha / rank
+    dropout: float = 0.05
+    targets: list[str] = field(default_factory=lambda: ["query", "key", "value", "dense"])  # every linear layer of the encoder
+
+
+@dataclass
 class TrainerSettings:
     """Optimisation and bookkeeping; everything else is transformers.Trainer's default."""
 
@@ -60,6 +70,7 @@ class TrainerSettings:
     layer_decay: float = 1.0  # each layer below the top learns at this share of the rate of the one above
     freeze_embeddings: bool = False
     freeze_layers: int = 0  # the lowest so many, and the embeddings, keep their weights
+    lora: LoraSettings = field(default_factory=LoraSettings)
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     dropout: float = 0.1

@@ -21,6 +21,7 @@ from data_prep.files import read_json
 from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings
 from data_prep.table import load_examples
+from train.adapters import add_adapters, merge_adapters
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
 from train.encoder import load_encoder, trim_vocabulary
 from train.model import MultiHeadClassifier, build_classifier
@@ -165,11 +166,13 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     folder.mkdir(parents=True, exist_ok=True)
     train_rows = TokenisedRows(train_table, tokenizer, heads, cache)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
+    adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
     trainer = build_trainer(model, train_rows, list(train_table["source"]), validation_rows, settings.trainer, folder)
     training_started = time.monotonic()
     training_loss = run_trainer(trainer, folder)
     training_seconds = time.monotonic() - training_started
 
+    model = merge_adapters(adapted) if adapted else model
     model.set_attn_implementation("sdpa")  # what a run computes with, whatever training used
     logits, _ = predict_logits(model, validation_rows)
     neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
