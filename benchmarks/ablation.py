@@ -43,6 +43,8 @@ VARIANTS = {
     "group DRO": ["trainer.loss.dro_step=0.01", "trainer.weight_decay=0.1"],
     "whole vocabulary": ["encoder.trim=false"],
     "layer decay 0.9": ["trainer.layer_decay=0.9"],
+    "LoRA, rank 16": ["trainer.lora.rank=16", "trainer.learning_rate=5e-4"],
+    "domain adaptation": ["adaptation.epochs=2"],
 }
 MEASURES = (
     "macro_auroc",

@@ -90,7 +90,8 @@ def to_example(row: Row, source: SourceSettings, heads: Sequence[str], salt: str
     received, normalised = _texts(row, translation or source.text, source)
     labels = {head: _label(row, source, head) for head in heads}
     language = source.parallel[translation] if translation else _value(row, source.language) or "und"
-    split = "test" if source.evaluation_only else _value(row, source.split)
+    assigned = "test" if source.evaluation_only else None if source.labels else "train"
+    split = assigned or _value(row, source.split)
     if split is not None and split not in SPLITS:
         raise Rejection(f"unknown split {split[:40]!r}")
     hard_negative = _value(row, source.hard_negative)

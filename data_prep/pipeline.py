@@ -54,7 +54,7 @@ def prepare(settings: DataPrepSettings) -> Path:
         rows, leaking = drop_leaking(rows)
         rows = mask_contradictions(rows, heads, near_copies(rows), mixture.mask_conflicts)
         report = _audit(rows, leaking, mixture, engine, work)
-        unjudged = rows[heads].isna().all(axis=1) & ~rows["held_out"]
+        unjudged = rows[heads].isna().all(axis=1) & ~rows["held_out"] & rows["labelled"]
         rows, refused = rows[~unjudged], {"copies": copies, "leaking": leaking, "unjudged": rows[unjudged]}
         return _publish(target, inputs, settings, sources, rows, refused, report)
 
@@ -69,6 +69,7 @@ def row_frame(sources: Sequence[Ingested], mixture: MixtureSettings, heads: Sequ
     for ingested in sources:
         columns = ["id", "language", "normalised", "declared_family", "detected", "split", *heads]
         frame = ingested.table.select(columns).to_pandas().assign(source=ingested.source.name)
+        frame["labelled"] = bool(ingested.source.labels)
         frame["held_out"] = ingested.source.name in {source.name for source in mixture.held_out.values()}
         frame["official"] = frame.pop("split").map({split: rank for rank, split in enumerate(SPLITS[::-1])}).fillna(UNASSIGNED)
         frame.loc[frame["held_out"], "official"] = 0

@@ -55,7 +55,7 @@ class DownloadSettings:
 
 @dataclass
 class SourceSettings:
-    """One labelled data set: where it is, how to read it, what its labels mean, and on what terms it may be used."""
+    """One data set: where it is, how to read it, what its labels mean, and on what terms it may be used."""
 
     name: str = MISSING
     title: str = MISSING
@@ -73,7 +73,8 @@ class SourceSettings:
     family: str | None = None  # rows with the same value of this column stay in one split
     language: ValueSettings = field(default_factory=ValueSettings)
     split: ValueSettings = field(default_factory=ValueSettings)  # train, validation, test; null = assigned by hash
-    # head -> column -> cell -> 1, 0 or null (masked); the first column that judges decides
+    # head -> column -> cell -> 1, 0 or null (masked); the first column that judges decides. A source without labels is text
+    # to adapt an encoder to (train's `adaptation`): its rows are training rows.
     labels: dict[str, dict[str, dict[str, int | None]]] = field(default_factory=dict)
     sense: dict[str, str] = field(default_factory=dict)  # per head: what this source's label means (see the taxonomy)
     hard_negative: ValueSettings = field(default_factory=ValueSettings)

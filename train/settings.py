@@ -90,6 +90,15 @@ class TrainerSettings:
 
 
 @dataclass
+class AdaptationSettings:
+    """Masked-language modelling on the mixture's own training texts, labelled or not, before fine-tuning."""
+
+    epochs: float = 0  # 0: the encoder is fine-tuned as it was published
+    learning_rate: float = 1e-4
+    masked_share: float = 0.15  # of the pieces
+
+
+@dataclass
 class PolicySettings:
     """How temperatures and thresholds are fitted on the validation split, and when a language gets its own."""
 
@@ -111,6 +120,7 @@ class TrainSettings:
     mixture: MixtureSettings = field(default_factory=MixtureSettings)
     heads: dict[str, HeadSettings] = field(default_factory=dict)
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     leave_out: list[str] = field(default_factory=list)  # languages whose rows are not trained on, to measure transfer

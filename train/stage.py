@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from transformers import set_seed
 
 from data_prep.command import UserError
-from data_prep.files import read_json
+from data_prep.files import read_json, write_bytes
 from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings
 from data_prep.table import load_examples
+from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
-from train.encoder import load_encoder, trim_vocabulary
+from train.encoder import Encoder, load_encoder, trim_vocabulary
 from train.model import MultiHeadClassifier, build_classifier
 from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
@@ -31,7 +33,7 @@ from train.processes import agree, is_main_process
 from train.run import begin_run, point_latest, save_run, unfinished_settings
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows, label_matrix
-from train.trainer import BucketedTrainer, build_trainer, judged_rows, predict_logits
+from train.trainer import LengthBucketedTrainer, build_trainer, judged_rows, predict_logits
 
 
 class Interrupted(SystemExit):
@@ -127,6 +129,7 @@ def train(settings: TrainSettings) -> Path:
         take_fraction(leave_out(select_split(table, split, heads), settings.leave_out), settings.fraction)
         for split in ("train", "validation")
     )
+    corpus = take_fraction(table.select(np.flatnonzero(np.asarray(table["split"]) == "train")), settings.fraction)
     if folder is None:
         folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         folder = agree(begin_run(folder, settings, manifest) if is_main_process() else folder)
@@ -134,7 +137,7 @@ def train(settings: TrainSettings) -> Path:
         raise UserError(f"the data in {settings.data_dir}/{settings.mixture.name} changed since {folder} began: train again")
 
     try:
-        fitted = fit(settings, train_table, validation_table, folder)
+        fitted = fit(settings, train_table, validation_table, folder, corpus)
     except UserError:
         if not (folder / "checkpoints").exists():
             shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
@@ -149,21 +152,28 @@ def train(settings: TrainSettings) -> Path:
     return folder
 
 
-def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path) -> Fitted:
+def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path, corpus: Dataset | None = None) -> Fitted:
     """Fine-tune on the training rows; the validation rows choose the checkpoint and the policy.
 
     The whole recipe of a run, from the pre-trained encoder on, for any rows with at least one judged head. `folder` keeps
     the trainer's checkpoints; the newest whole one there is gone on from, to the weights that an uninterrupted run ends with.
+    `corpus` has the rows, labelled or not, whose texts the encoder is adapted to first, if the settings say so; else the
+    training rows.
     """
     heads = sorted(settings.heads)
     cache = Path(settings.data_dir) / ".cache" / "tokens"
+    folder.mkdir(parents=True, exist_ok=True)
     set_seed(settings.trainer.seed)
     encoder = load_encoder(settings.encoder)
+    adapting = settings.adaptation.epochs > 0
+    read = [train_table] if corpus is None or not adapting else [train_table, corpus]
     if settings.encoder.trim:
-        encoder = trim_vocabulary(encoder, list(train_table["text"]), settings.encoder.reserve, cache)
+        texts = [text for table in read for text in table["text"]]
+        encoder = trim_vocabulary(encoder, texts, settings.encoder.reserve, cache)
+    if adapting:
+        adapt(encoder, read[-1], settings, folder)
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)
     tokenizer = encoder.tokenizer
-    folder.mkdir(parents=True, exist_ok=True)
     train_rows = TokenisedRows(train_table, tokenizer, heads, cache)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
@@ -194,7 +204,22 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     return Fitted(model, tokenizer, policy, trainer.state.log_history, figures)
 
 
-def run_trainer(trainer: BucketedTrainer, folder: Path) -> float:
+def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Path) -> None:
+    """Adapt the encoder to the corpus, in place; a resumed run takes the weights that it had adapted before."""
+    adapted = folder / "checkpoints" / "adapted.safetensors"
+    if adapted.is_file():
+        encoder.model.load_state_dict(load_file(adapted))
+    else:
+        rows = TokenisedRows(corpus, encoder.tokenizer, sorted(settings.heads), Path(settings.data_dir) / ".cache" / "tokens")
+        trainer = build_adaptation(encoder, rows, list(corpus["source"]), settings, folder / "checkpoints" / "adaptation")
+        loss = run_trainer(trainer, folder)
+        print(f"adapted the encoder to {len(rows)} texts: mean cross-entropy of a masked piece {loss:.3f}")
+        if is_main_process():
+            write_bytes(adapted, save({name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}))
+    set_seed(settings.trainer.seed)  # what follows is the same whether the weights were read or made
+
+
+def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     """Train from the newest whole checkpoint, or from the beginning; returns the mean training loss.
 
     Raises
@@ -204,7 +229,7 @@ def run_trainer(trainer: BucketedTrainer, folder: Path) -> float:
     Interrupted
         After a signal.
     """
-    checkpoint = newest_whole_checkpoint(folder / "checkpoints")
+    checkpoint = newest_whole_checkpoint(Path(str(trainer.args.output_dir)))
     stops = next(callback for callback in trainer.callback_handler.callbacks if isinstance(callback, SafeStops))
     if checkpoint is not None:
         stops.restore(checkpoint)

@@ -45,13 +45,27 @@ def computes_in_bf16(choice: bool | None) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-class BucketedTrainer(Trainer):
-    """A Trainer whose batches hold a budget of tokens rather than a number of rows, and which measures per language."""
+class LengthBucketedTrainer(Trainer):
+    """A Trainer whose batches hold a budget of tokens rather than a number of rows."""
+
+    def __init__(self, *args: Any, sampler: LengthBucketedBatches, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sampler = sampler
+
+    def get_train_dataloader(self) -> DataLoader[Item]:
+        """Batches of the sampler, sharded over processes by accelerate."""
+        assert self.train_dataset is not None
+        pinned = torch.cuda.is_available()
+        loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=self.data_collator, pin_memory=pinned)
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+
+class BucketedTrainer(LengthBucketedTrainer):
+    """The classifier's trainer: the masked loss, rates per layer, and measures per language."""
 
     def __init__(
         self,
         *args: Any,
-        sampler: LengthBucketedBatches,
         loss: MaskedLoss,
         validation_languages: list[str],
         settings: TrainerSettings,
@@ -59,7 +73,6 @@ class BucketedTrainer(Trainer):
     ) -> None:
         # Trainer asks for a function to know that the loss counts the cells of the whole step; `compute_loss` below calls it
         super().__init__(*args, compute_loss_func=loss, **kwargs)
-        self.sampler = sampler
         self.loss = loss.to(self.args.device)
         self.validation_languages = validation_languages
         self.settings = settings
@@ -70,12 +83,6 @@ class BucketedTrainer(Trainer):
         optimiser: torch.optim.Optimizer = kind(parameter_groups(self.model, self.settings), **options)
         self.optimizer = optimiser
         return optimiser
-
-    def get_train_dataloader(self) -> DataLoader[Item]:
-        """Batches of the sampler, sharded over processes by accelerate."""
-        assert self.train_dataset is not None
-        loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=collate, pin_memory=torch.cuda.is_available())
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def compute_loss(
         self,
@@ -119,6 +126,26 @@ class BucketedTrainer(Trainer):
         return metrics
 
 
+def shared_arguments(settings: TrainerSettings, checkpoints: Path) -> dict[str, Any]:
+    """What every training of a run tells Trainer, whatever it trains."""
+    return {
+        "output_dir": str(checkpoints),
+        "max_steps": settings.max_steps,
+        "weight_decay": settings.weight_decay,
+        "lr_scheduler_type": "linear",
+        "optim": "adamw_torch_fused",
+        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "bf16": computes_in_bf16(settings.bf16),
+        "use_cpu": not torch.cuda.is_available(),
+        "ddp_backend": "gloo" if process_count() > 1 and not torch.cuda.is_available() else None,
+        "accelerator_config": {"even_batches": False},  # batches of many sizes; the sampler sees to equal numbers
+        "logging_steps": 20,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "remove_unused_columns": False,
+    }
+
+
 def build_trainer(
     model: MultiHeadClassifier,
     train_rows: TokenisedRows,
@@ -140,31 +167,18 @@ def build_trainer(
     if settings.packed if settings.packed is not None else torch.cuda.is_available() and computes_in_bf16(settings.bf16):
         model.set_attn_implementation(PACKED)
     arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
+        **shared_arguments(settings, folder / "checkpoints"),
         num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps,
         learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        lr_scheduler_type="linear",
-        optim="adamw_torch_fused",
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        bf16=computes_in_bf16(settings.bf16),
         torch_compile=settings.compile,
-        use_cpu=not torch.cuda.is_available(),
-        ddp_backend="gloo" if process_count() > 1 and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=False,
-        accelerator_config={"even_batches": False},  # batches of many sizes; the sampler sees to equal numbers
         eval_strategy="steps",
         save_strategy="steps",
         save_total_limit=3,  # the best, the newest, and the one to fall back on
         load_best_model_at_end=True,
         metric_for_best_model=f"eval_{settings.best_metric}",
         greater_is_better=settings.best_metric != "loss",
-        logging_steps=20,
-        seed=settings.seed,
-        data_seed=settings.seed,
         report_to=[name for name in check_trackers(settings.trackers) if name != "tensorboard"],
-        remove_unused_columns=False,
         label_names=["labels"],
     )
     sampling, accumulation = settings.sampling, settings.gradient_accumulation
