@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from data_prep.command import UserError
 from data_prep.files import read_json
 from data_prep.settings import DataPrepSettings, to_settings
 from evaluate.settings import EvaluateSettings
@@ -75,8 +76,12 @@ def test_xlmr_base_trains_on_research_by_default_and_a_mixture_overrides(compose
 def test_every_experiment_trains_in_debug(
     experiment: str, tmp_path: Path, prepared_sample: Path, compose_stage: Callable[..., Any]
 ) -> None:
-    folders = (f"data_dir={prepared_sample}", f"runs_dir={tmp_path}")
-    settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", "debug=tiny", *folders), TrainSettings)
+    common = ("debug=tiny", f"data_dir={prepared_sample}", f"runs_dir={tmp_path}")
+    settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", *common), TrainSettings)
+    if settings.trainer.distillation.teacher is not None:
+        with pytest.raises(UserError, match="no run at runs/xlmr_large/latest"):
+            train(settings)
+        settings.trainer.distillation.teacher = str(train(to_settings(compose_stage("train", "name=teacher", *common), TrainSettings)))
     folder = train(settings)
     assert folder.parent.name == experiment
     assert read_json(folder / "run.json")["figures"]["steps"] == 8

@@ -169,3 +169,19 @@ def agreement_penalty(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """
     p, q = torch.sigmoid(one), torch.sigmoid(other)
     return ((p - q) * (one - other)).mean() / 2
+
+
+def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Hinton et al. 2015 for independent heads: T^2 times the cross-entropy of the softened probabilities.
+
+    Parameters
+    ----------
+    logits, teacher
+        Shape (batch, heads); every cell counts, judged or not.
+
+    Returns
+    -------
+    A scalar, the mean over cells. T^2 keeps the gradient's size the same at every temperature.
+    """
+    softened = torch.sigmoid(teacher / temperature)
+    return temperature**2 * functional.binary_cross_entropy_with_logits(logits / temperature, softened)

@@ -61,6 +61,15 @@ class LoraSettings:
 
 
 @dataclass
+class DistillationSettings:
+    """A finished run whose scores a smaller model learns beside the labels."""
+
+    teacher: str | None = None  # runs/<name>/<timestamp>, or latest in its place
+    weight: float = 0.5  # of the teacher's scores; the labels have the rest
+    temperature: float = 2  # softens both sides' probabilities
+
+
+@dataclass
 class TrainerSettings:
     """Optimisation and bookkeeping; everything else is transformers.Trainer's default."""
 
@@ -71,6 +80,7 @@ class TrainerSettings:
     freeze_embeddings: bool = False
     freeze_layers: int = 0  # the lowest so many, and the embeddings, keep their weights
     lora: LoraSettings = field(default_factory=LoraSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     dropout: float = 0.1

@@ -25,6 +25,7 @@ from data_prep.table import load_examples
 from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
+from train.distillation import teacher_logits
 from train.encoder import Encoder, load_encoder, trim_vocabulary
 from train.model import MultiHeadClassifier, build_classifier
 from train.overview import plot_policy, plot_run, write_index
@@ -139,7 +140,7 @@ def train(settings: TrainSettings) -> Path:
     try:
         fitted = fit(settings, train_table, validation_table, folder, corpus)
     except UserError:
-        if not (folder / "checkpoints").exists():
+        if not any((folder / "checkpoints").glob("*")):
             shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
         raise
     if is_main_process():
@@ -162,7 +163,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     """
     heads = sorted(settings.heads)
     cache = Path(settings.data_dir) / ".cache" / "tokens"
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     set_seed(settings.trainer.seed)
     encoder = load_encoder(settings.encoder)
     adapting = settings.adaptation.epochs > 0
@@ -175,6 +176,9 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)
     tokenizer = encoder.tokenizer
     train_rows = TokenisedRows(train_table, tokenizer, heads, cache)
+    if settings.trainer.distillation.teacher is not None:
+        kept = folder / "checkpoints" / "teacher.npy"
+        train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
     trainer = build_trainer(model, train_rows, list(train_table["source"]), validation_rows, settings.trainer, folder)

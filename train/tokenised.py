@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,21 @@ from train.loss import MASKED
 
 
 class Item(TypedDict):
-    """One tokenised row: its ids, one label per head (1, 0 or `MASKED`), and its language's place among the rows' languages."""
+    """One tokenised row: its ids, one label per head (1, 0 or `MASKED`), and its language's place among the rows' languages.
+
+    `teacher` has one logit per head where a model is distilled.
+    """
 
     input_ids: Sequence[int]
     labels: Sequence[int]
     language: int
+    teacher: NotRequired[Sequence[float]]
 
 
 class TokenisedRows(torch.utils.data.Dataset[Item]):
-    """An Example table's rows as `Item`s, in the table's order."""
+    """An Example table's rows as `Item`s, in the table's order; `teacher` may be given logits of shape (rows, heads)."""
+
+    teacher: npt.NDArray[np.float32] | None = None
 
     def __init__(self, table: Dataset, tokenizer: Tokenizer, heads: Sequence[str], cache: Path | None = None) -> None:
         self.ids = encode(list(table["text"]), tokenizer, cache)
@@ -37,7 +43,11 @@ class TokenisedRows(torch.utils.data.Dataset[Item]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Item:
-        return {"input_ids": self.ids[index].tolist(), "labels": self.labels[index].tolist(), "language": int(self.language_codes[index])}
+        ids, labels, language = self.ids[index].tolist(), self.labels[index].tolist(), int(self.language_codes[index])
+        item: Item = {"input_ids": ids, "labels": labels, "language": language}
+        if self.teacher is not None:
+            item["teacher"] = self.teacher[index].tolist()
+        return item
 
 
 def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
@@ -47,7 +57,10 @@ def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
 
 
 def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
-    """Pad a batch to its longest row: `input_ids`, `attention_mask` (batch, sequence), `labels` (batch, heads), `language` (batch,)."""
+    """Pad a batch to its longest row: `input_ids`, `attention_mask` (batch, sequence), `labels` (batch, heads), `language` (batch,).
+
+    Rows with a teacher's logits add `teacher` (batch, heads).
+    """
     longest = max(len(item["input_ids"]) for item in items)
     input_ids = torch.full((len(items), longest), PAD, dtype=torch.long)
     attention_mask = torch.zeros((len(items), longest), dtype=torch.long)
@@ -55,9 +68,12 @@ def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
         ids = torch.tensor(item["input_ids"], dtype=torch.long)
         input_ids[row, : len(ids)] = ids
         attention_mask[row, : len(ids)] = 1
-    return {
+    batch = {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
         "labels": torch.tensor([item["labels"] for item in items], dtype=torch.long),
         "language": torch.tensor([item["language"] for item in items], dtype=torch.long),
     }
+    if "teacher" in items[0]:
+        batch["teacher"] = torch.tensor([item["teacher"] for item in items])
+    return batch

@@ -23,7 +23,7 @@ from transformers import (
 
 from data_prep.command import UserError
 from train.checkpoints import SafeStops
-from train.loss import MASKED, MaskedLoss, agreement_penalty, masked_bce
+from train.loss import MASKED, MaskedLoss, agreement_penalty, distillation_loss, masked_bce
 from train.memory import batch_that_fits
 from train.model import MultiHeadClassifier
 from train.packing import PACKED
@@ -91,7 +91,7 @@ class BucketedTrainer(LengthBucketedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """`MaskedLoss` of a batch, with R-Drop's second pass if it is asked for; what Trainer accumulates and averages."""
+        """What Trainer accumulates: `MaskedLoss` of a batch, with R-Drop's second pass and a teacher's scores if they are asked for."""
         texts = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         labels, languages = inputs["labels"], inputs["language"]
         outputs = model(**texts)
@@ -104,6 +104,10 @@ class BucketedTrainer(LengthBucketedTrainer):
             loss = loss + self.loss.settings.r_drop * agreement_penalty(logits, again) * judged / cells
         else:
             loss = self.loss(logits, labels, languages, cells)
+        if "teacher" in inputs:
+            taught = self.settings.distillation
+            softened = distillation_loss(logits, inputs["teacher"], taught.temperature) * judged / cells
+            loss = (1 - taught.weight) * loss + taught.weight * softened
         loss = loss * self.accelerator.num_processes  # whose gradients are averaged, though the cells of all were counted
         return (loss, outputs) if return_outputs else loss
 
