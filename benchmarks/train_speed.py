@@ -114,7 +114,7 @@ def measure(variant: str, data: Path, encoder_kind: str, rows: int) -> dict[str,
             trainer.args.load_best_model_at_end = False
             batches = [batch for epoch in range(3) for batch in trainer.sampler._batches(epoch)]
         else:
-            trainer, model, batches = _stock_trainer(variant, encoder, items, heads, Path(folder))
+            trainer, model, batches = stock_trainer(variant, encoder, items, heads, Path(folder))
         trainer.add_callback(Clock())
         trainer.train()
         measured = [index for batch in batches[WARM_UP : len(ends)] for index in batch]
@@ -142,7 +142,9 @@ def measure(variant: str, data: Path, encoder_kind: str, rows: int) -> dict[str,
     }
 
 
-def _stock_trainer(variant: str, encoder: Any, items: Any, heads: list[str], folder: Path) -> tuple[Any, Any, list[list[int]]]:
+def stock_trainer(
+    variant: str, encoder: Any, items: Any, heads: list[str], folder: Path, **options: Any
+) -> tuple[Any, Any, list[list[int]]]:
     """What `run_classification.py` does: a Trainer over rows in random order; unjudged labels become 0, as there is no mask."""
     import torch
     from torch.utils.data import SequentialSampler
@@ -169,9 +171,10 @@ def _stock_trainer(variant: str, encoder: Any, items: Any, heads: list[str], fol
             return SequentialSampler(items)  # the rows are in random order already, and which batch is which must be known
 
     arguments = TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=ROWS_PER_STEP, num_train_epochs=1, learning_rate=2e-5, report_to=[],
-        bf16=variant == "dynamic" and computes_in_bf16(None), use_cpu=not torch.cuda.is_available(), save_strategy="no",
-        disable_tqdm=True, logging_strategy="no", remove_unused_columns=False, label_names=["labels"],
+        **{"num_train_epochs": 1, "learning_rate": 2e-5, **options}, output_dir=str(folder), report_to=[],
+        per_device_train_batch_size=ROWS_PER_STEP, bf16=variant == "dynamic" and computes_in_bf16(None),
+        use_cpu=not torch.cuda.is_available(), save_strategy="no", disable_tqdm=True, logging_strategy="no",
+        remove_unused_columns=False, label_names=["labels"],
     )  # fmt: skip
     batches = [list(range(start, min(start + ROWS_PER_STEP, len(items)))) for start in range(0, len(items), ROWS_PER_STEP)]
     return InOrder(model=model, args=arguments, train_dataset=items, data_collator=collate), model, batches
