@@ -1,0 +1,125 @@
+"""What serving a release costs: its variants through the reference client, beside the model as it would run in PyTorch.
+
+python benchmarks/serving.py release=releases/demo [--data data/sample] [--texts 600] [--quick]
+
+Scores the same texts (the mixture's test rows, drawn at random, so with their real lengths) with
+
+    torch      PyTorch float32, eager attention, the encoder with its full vocabulary
+    fp32       the artifact's float32 ONNX graph
+    int8       its 8-bit graph
+
+in batches of similar length by the client's budget of tokens, tokenisation included, all on the same number of threads, in
+turns, the best of three rounds each. Then texts one by one through int8, for the latency. `size_ratio` is the int8 graph and
+its tokenizer over the full vocabulary's float32 weights and tokenizer. The last line is JSON.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[0] = str(REPOSITORY)
+
+from data_prep.table import load_examples  # noqa: E402
+from train.encoder import load_encoder  # noqa: E402
+from train.encoding import encode  # noqa: E402
+from train.model import build_classifier  # noqa: E402
+from train.sampling import batch_by_tokens  # noqa: E402
+from train.settings import EncoderSettings  # noqa: E402
+from train.tokenised import collate  # noqa: E402
+
+TOKENS_PER_BATCH = 1024  # the client's
+ROUNDS = 3
+
+
+def load_client(artifact: Path) -> Any:
+    """The module `predict.py` of the artifact."""
+    found = importlib.util.spec_from_file_location("predict", artifact / "predict.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def torch_scorer(heads: list[str], max_length: int) -> tuple[Callable[[list[str]], None], int]:
+    """What scores texts with PyTorch, and the bytes of its weights and tokenizer; the heads' weights do not change the cost."""
+    encoder = load_encoder(EncoderSettings(name="full", kind="packaged", max_length=max_length))
+    tokenizer = encoder.tokenizer
+    model = build_classifier(encoder, heads, "mean", 0.0).eval().float()
+    model.set_attn_implementation("eager")
+
+    @torch.inference_mode()
+    def score(texts: list[str]) -> None:
+        ids = encode(texts, tokenizer)
+        lengths = np.asarray([len(row) for row in ids])
+        for batch in batch_by_tokens(np.argsort(lengths, kind="stable"), lengths, TOKENS_PER_BATCH):
+            inputs = collate([{"input_ids": ids[index].tolist(), "labels": [0] * len(heads), "language": 0} for index in batch])
+            model(inputs["input_ids"], inputs["attention_mask"])
+
+    size = sum(parameter.numel() * 4 for parameter in model.parameters()) + len(tokenizer.to_str().encode())
+    return score, size
+
+
+def main() -> None:
+    """Measure in turns and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", help="a release's folder, or release=<folder>")
+    parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "sample")
+    parser.add_argument("--texts", type=int, default=600)
+    parser.add_argument("--quick", action="store_true", help="few texts")
+    arguments = parser.parse_args()
+    artifact = Path(arguments.release.removeprefix("release=")) / "artifact"
+    table = load_examples(arguments.data)
+    texts = np.asarray(table["text"], dtype=object)[np.asarray(table["split"]) == "test"]
+    count = min(60 if arguments.quick else arguments.texts, len(texts))
+    chosen = np.random.default_rng(0).permutation(len(texts))[:count]
+    posts: list[str] = texts[chosen].tolist()
+
+    client = load_client(artifact)
+    classifiers = {name: client.Classifier(artifact, name) for name in ("fp32", "int8")}
+    contract = classifiers["int8"].contract
+    score, full_size = torch_scorer(contract["heads"], contract["max_length"])
+    scorers: dict[str, Callable[[list[str]], object]] = {"torch": score, **{name: found.run for name, found in classifiers.items()}}
+    for scorer in scorers.values():
+        scorer(posts[:32])  # to warm up
+    best = dict.fromkeys(scorers, float("inf"))
+    for _ in range(ROUNDS):
+        for name, scorer in scorers.items():
+            started = time.perf_counter()
+            scorer(posts)
+            best[name] = min(best[name], time.perf_counter() - started)
+    latencies = []
+    for post in posts:
+        started = time.perf_counter()
+        classifiers["int8"].run([post])
+        latencies.append(1000 * (time.perf_counter() - started))
+
+    tokens = [len(ids) for ids in classifiers["int8"].encode(posts)]
+    files = {name: artifact / contract["variants"][name]["file"] for name in classifiers}
+    tokenizer_size = (artifact / "tokenizer.json").stat().st_size
+    print(f"{count} texts, {np.mean(tokens):.0f} tokens on average, {max(tokens)} at most; {torch.get_num_threads()} threads")
+    print(f"{'':8}{'texts/s':>10}{'MiB':>8}")
+    sizes = {"torch": full_size, **{name: file.stat().st_size + tokenizer_size for name, file in files.items()}}
+    for name, seconds in best.items():
+        print(f"{name:8}{count / seconds:10.1f}{sizes[name] / 2**20:8.1f}")
+    summary = {
+        "int8_vs_torch": round(best["torch"] / best["int8"], 2),
+        "int8_vs_onnx_fp32": round(best["fp32"] / best["int8"], 2),
+        "size_ratio": round(sizes["int8"] / sizes["torch"], 4),
+        "p50_ms": round(float(np.percentile(latencies, 50)), 2),
+        "p99_ms": round(float(np.percentile(latencies, 99)), 2),
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()
