@@ -1,4 +1,4 @@
-"""The classifier: an XLM-R encoder, mean or first-token pooling, and one logit per head."""
+"""The classifier: an XLM-R encoder, mean or first-token pooling, one logit per head, and an embedding to find copies by."""
 
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -24,11 +24,12 @@ class ClassifierConfig(XLMRobertaConfig):
     heads: list[str] | None = None
     pooling: str = "mean"
     head_dropout: float = 0.1
+    embedding_dimension: int | None = None  # of the sentence embedding; None: the pooled vector itself
 
 
 @dataclass
 class ClassifierOutput(ModelOutput):
-    """`logits` of shape (batch, heads), and the L2-normalised `sentence_embedding` of shape (batch, hidden)."""
+    """`logits` of shape (batch, heads), and the L2-normalised `sentence_embedding` of shape (batch, dimension)."""
 
     logits: torch.Tensor | None = None
     sentence_embedding: torch.Tensor | None = None
@@ -46,28 +47,31 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
         self.roberta = XLMRobertaModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, len(config.heads or []))
+        if config.embedding_dimension is not None:
+            self.projection = nn.Linear(config.hidden_size, config.embedding_dimension)
         self.post_init()
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None) -> ClassifierOutput:
         """Classify token ids (batch, sequence); `labels` are the loss function's business, not the model's."""
         # Pooling and heads run in float32 also under bfloat16 autocast: sentence vectors of one encoder lie close
         # together, and 8 bits of mantissa blur what tells them apart.
-        if self.config._attn_implementation == PACKED:
-            pooled = self._pooled_packed(input_ids, attention_mask)
-        else:
-            hidden = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-            if self.config.pooling == "first":
-                pooled = hidden[:, 0]
-            else:
-                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-                # a row of padding only has no token to average: its sum is 0, and so is its mean
-                pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        pooled = self.pooled(input_ids, attention_mask)
         # the linear layer written out, because autocast would cast a matrix product
         logits = (self.dropout(pooled).unsqueeze(1) * self.classifier.weight).sum(dim=-1) + self.classifier.bias
-        return ClassifierOutput(
-            logits=logits,
-            sentence_embedding=nn.functional.normalize(pooled, dim=-1),
-        )
+        # the embedding has a training of its own (train/projection.py), which leaves the encoder alone
+        embedding = pooled if self.config.embedding_dimension is None else self.projection(pooled)
+        return ClassifierOutput(logits=logits, sentence_embedding=nn.functional.normalize(embedding, dim=-1))
+
+    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The sentence vector that the heads and the projection read, shape (batch, hidden), in float32."""
+        if self.config._attn_implementation == PACKED:
+            return self._pooled_packed(input_ids, attention_mask)
+        hidden: torch.Tensor = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        if self.config.pooling == "first":
+            return hidden[:, 0]
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        # a row of padding only has no token to average: its sum is 0, and so is its mean
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
     def _pooled_packed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         arguments, row = pack(input_ids, attention_mask, self.config.pad_token_id + 1)

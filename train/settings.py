@@ -123,6 +123,18 @@ class PolicySettings:
 
 
 @dataclass
+class ProjectionSettings:
+    """The sentence embedding by which edited copies of a post are found: a projection trained after the classifier."""
+
+    dimension: int = 128
+    texts: int = 1500  # training texts that are edited to learn from
+    steps: int = 300
+    batch: int = 256
+    temperature: float = 0.05
+    learning_rate: float = 1e-2
+
+
+@dataclass
 class TrainSettings:
     """The primary config of `python -m train`."""
 
@@ -133,6 +145,7 @@ class TrainSettings:
     adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     leave_out: list[str] = field(default_factory=list)  # languages whose rows are not trained on, to measure transfer
     fraction: float = 1.0  # share of the families that is trained and validated on, always the same ones: for trials
     data_root: str = "data/raw"

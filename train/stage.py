@@ -31,6 +31,7 @@ from train.model import MultiHeadClassifier, build_classifier
 from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
 from train.processes import agree, is_main_process
+from train.projection import add_projection
 from train.run import begin_run, point_latest, save_run, unfinished_settings
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows, label_matrix
@@ -144,6 +145,7 @@ def train(settings: TrainSettings) -> Path:
             shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
         raise
     if is_main_process():
+        add_projection(fitted.model, fitted.tokenizer, list(train_table["text"]), settings.projection, settings.trainer.seed)
         figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
         plot_run(folder, fitted.log, settings.trainer.best_metric)
         save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)

@@ -260,13 +260,13 @@ def check_trackers(trackers: list[str]) -> list[str]:
 def predict_logits(
     model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 8192, share: tuple[int, int] = (0, 1)
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Logits (rows, heads) and sentence embeddings (rows, hidden) in the rows' order, computed in float32 unless under autocast.
+    """Logits (rows, heads) and sentence embeddings (rows, dimension) in the rows' order, computed in float32 unless under autocast.
 
     `share` (k, n) computes every n-th batch from the k-th on, for one of n processes; the other rows stay NaN.
     """
     model = model.eval().float()
     order = np.argsort(rows.lengths, kind="stable")[::-1]  # the longest first: memory trouble shows early
-    heads, hidden = len(model.config.heads), model.config.hidden_size
+    heads, hidden = len(model.config.heads), model.config.embedding_dimension or model.config.hidden_size
     logits = np.full((len(rows), heads), np.nan, dtype=np.float32)
     embeddings = np.full((len(rows), hidden), np.nan, dtype=np.float32)
     batches = batch_by_tokens(order, rows.lengths, tokens_per_batch)[share[0] :: share[1]]

@@ -16,7 +16,7 @@ import yaml
 from data_prep.files import write_text
 from data_prep.script import dominant_script
 from data_prep.templates import read_templates
-from evaluate.functional.variants import obfuscations, script_variations
+from train.edits import obfuscations, script_variations
 
 FUNCTIONALITIES = Path(__file__).parent / "templates" / "functionalities.yaml"
 HEADS = ("propaganda", "violence_glorification")

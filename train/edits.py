@@ -1,12 +1,17 @@
-"""The same post written differently: as an honest writer's keyboard would have it, or to slip past a filter.
+"""The same post written differently: as an honest writer's keyboard would have it, to slip past a filter, or posted again.
 
-Every transformation leaves what a person reads nearly as it was, so a case keeps its gold labels. Which transformations a
-script has is listed in `SCRIPT_VARIATIONS` and `OBFUSCATIONS`; one that leaves a text as it is does not apply to it.
+Every edit leaves what a person reads nearly as it was, so a case keeps its gold labels and a copy stays a copy. One that
+leaves a text as it is does not apply to it. Equal texts are edited alike, whenever and wherever.
 """
 
+import random
 import re
 import unicodedata
 from collections.abc import Callable
+
+from anyascii import anyascii
+
+from data_prep.script import dominant_script
 
 Transformation = Callable[[str], str]
 
@@ -171,9 +176,62 @@ def obfuscations(language: str, script: str) -> tuple[Transformation, ...]:
     return (*_OBFUSCATIONS, *own.get(script, ()))
 
 
+def decorated(text: str) -> str:
+    """Pictograms before, after and within."""
+    before, after = random.Random(text).choices(("🔥", "⚡️", "🌹", "✨", "‼️", "🕊", "👇"), k=2)
+    return f"{before * 2} {with_emoji(text)} {after * 3}"
+
+
+def lookalikes(text: str) -> str:
+    """Letters of the same shape from another alphabet, or from another keyboard of the same one."""
+    return {"Latn": latin_lookalikes, "Cyrl": cyrillic_lookalikes, "Arab": other_keyboard}.get(dominant_script(text), str)(text)
+
+
+def with_words_dropped(text: str) -> str:
+    """A tenth of the words left out, at least one where there are five.
+
+    >>> len(with_words_dropped("one two three four five six seven eight nine ten").split())
+    9
+    """
+    words = text.split()
+    if len(words) < 5:
+        return text
+    gone = set(random.Random(text).sample(range(len(words)), max(1, round(len(words) / 10))))
+    return " ".join(word for place, word in enumerate(words) if place not in gone)
+
+
+def prefixed(text: str) -> str:
+    """What a new account or an app puts in front of a copied post."""
+    return (
+        random.Random(text).choice(("RT @someone: ", "Forwarded from a channel\n", "Part 1/2. ", "📢📢 NEW ACCOUNT: ", "copied >> ")) + text
+    )
+
+
+def transliterated(text: str) -> str:
+    """In Latin letters, letter by letter, which is not how people spell.
+
+    >>> transliterated("Привет")
+    'Privet'
+    """
+    return anyascii(text)
+
+
+# What removed posts come back with: docs/mirror.md measures each.
+RE_POST_EDITS: dict[str, Transformation] = {
+    "decoration": decorated,
+    "zero width": zero_width,
+    "homoglyphs": lookalikes,
+    "words dropped": with_words_dropped,
+    "prefix": prefixed,
+    "transliteration": transliterated,
+}
+
+
 def _in_longest(text: str, change: Transformation) -> str:
     """Change the first of the longest words."""
-    word = max(LETTERS.finditer(text), key=lambda found: len(found[0]))
+    word = max(LETTERS.finditer(text), key=lambda found: len(found[0]), default=None)
+    if word is None:
+        return text
     return text[: word.start()] + change(word[0]) + text[word.end() :]
 
 
