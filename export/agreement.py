@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from datasets import Dataset
 from sklearn.metrics import average_precision_score
 
 from data_prep.files import read_json
@@ -96,16 +97,21 @@ class Evidence:
         return cells
 
 
-def find_evidence(run: Run, data_dir: str | None, settings: AgreementSettings) -> Evidence | str:
-    """The validation rows the run was fitted with, balanced over languages; or, in words, why there are none."""
+def find_table(run: Run, data_dir: str | None) -> Dataset | str:
+    """The prepared data the run was trained with; or, in words, why there is none."""
     trained_on: dict[str, Any] = run.record["data_manifest"]
     folder = Path(data_dir or run.record["settings"]["data_dir"]) / trained_on["mixture"]
     if not (folder / "manifest.json").is_file():
         return f"{folder} holds no prepared data: give data_dir=<folder that has {trained_on['mixture']}/>"
     if read_json(folder / "manifest.json")["table_sha256"] != trained_on["table_sha256"]:
         return f"{folder} was prepared anew since training: prepare the data the run was trained with"
+    return load_examples(folder)
+
+
+def find_evidence(run: Run, table: Dataset, settings: AgreementSettings) -> Evidence:
+    """The validation rows the run was fitted with, balanced over languages."""
     heads = list(run.model.config.heads)
-    table = select_split(load_examples(folder), "validation", heads)
+    table = select_split(table, "validation", heads)
     chosen = balanced(list(table["language"]), settings.rows_per_language)
     table = table.select(chosen)
     rows = TokenisedRows(table, run.tokenizer, heads)

@@ -8,14 +8,16 @@ from typing import Any
 
 import onnx
 import onnxruntime
+from datasets import Dataset
 
 from data_prep.command import UserError
 from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
-from export import client, verify
-from export.agreement import find_evidence
+from export import client, match, verify
+from export.agreement import find_evidence, find_table
 from export.card import licences, model_card
 from export.client import Classifier, decide
 from export.graph import INPUTS, OUTPUTS, embedding_dimension, export_graph, save_graph
+from export.mirror import calibrate
 from export.parity import check_finite, check_parity, measure_parity
 from export.settings import ExportSettings, release_folder
 from export.triton import write_repository
@@ -57,7 +59,8 @@ def export_release(settings: ExportSettings) -> Path:
         raise UserError(f"variants names {', '.join(sorted(unknown))}: fp16 and int8 can be asked for, and fp32 is always there")
     run = load_run(Path(settings.run))
     max_length = int(run.record["settings"]["encoder"]["max_length"])
-    evidence = find_evidence(run, settings.data_dir, settings.agreement)
+    table = find_table(run, settings.data_dir)
+    evidence = table if isinstance(table, str) else find_evidence(run, table, settings.agreement)
     with publish_folder(target) as folder:
         graph = export_graph(run.model, run.policy, settings.opset)
         save_graph(graph, folder / "model.onnx", settings.external_above)
@@ -70,6 +73,7 @@ def export_release(settings: ExportSettings) -> Path:
                 parities[variant.name] = asdict(measure_parity(run.model, run.policy, folder / _file(variant.name), max_length))
         shutil.copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
         shutil.copyfile(client.__file__, folder / "predict.py")
+        shutil.copyfile(match.__file__, folder / "match.py")
         shutil.copyfile(verify.__file__, folder / "verify.py")
         write_json(folder / "policy.json", run.policy.to_json())
         write_json(folder / "training.json", run.record)
@@ -77,11 +81,23 @@ def export_release(settings: ExportSettings) -> Path:
             check_finite(folder / _file(name), max_length)
             write_repository(folder / "triton", name, sorted(folder.glob(f"{_file(name)}*")))
         write_json(folder / "contract.json", _contract(run, settings, graph, parities, variants, folder))
+        write_json(folder / "mirror.json", calibrate(Classifier(folder), distinct_texts(table), settings.mirror))
         write_text(folder / "golden.jsonl", _json_lines(golden_lines(folder)))
         write_text(folder / "MODEL_CARD.md", model_card(run, variants))
         write_text(folder / "LICENSES.md", licences(run.record["data_manifest"]))
         write_checksums(folder)
     return target
+
+
+def distinct_texts(table: Dataset | str) -> list[str]:
+    """One training text of each family: what different posts look like. None where the data are not at hand."""
+    if isinstance(table, str):
+        return []
+    of_family: dict[str, str] = {}
+    for text, family, split in zip(table["text"], table["family"], table["split"], strict=True):
+        if split == "train":
+            of_family.setdefault(family, text)
+    return list(of_family.values())
 
 
 def _file(variant: str) -> str:

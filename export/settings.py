@@ -23,6 +23,15 @@ class AgreementSettings:
 
 
 @dataclass
+class MirrorSettings:
+    """How often a post may be taken for a copy of one that it is no copy of."""
+
+    false_match_rate: float = 0.01  # per query
+    bank: int = 10_000  # entries of the bank that is asked
+    queries: int = 1000  # texts of each length that are tried
+
+
+@dataclass
 class ExportSettings:
     """The primary config of `python -m export`."""
 
@@ -34,6 +43,7 @@ class ExportSettings:
     variants: list[str] = field(default_factory=lambda: ["fp16", "int8"])  # beside fp32
     data_dir: str | None = None  # where the run's mixture lies, if it is not where it was in training
     agreement: AgreementSettings = field(default_factory=AgreementSettings)
+    mirror: MirrorSettings = field(default_factory=MirrorSettings)
     external_above: int = EXTERNAL_ABOVE  # bytes; a larger graph keeps its weights in a file beside it
 
 

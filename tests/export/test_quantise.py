@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from data_prep.command import UserError
-from export.agreement import Cell, Evidence, balanced, find_evidence
+from export.agreement import Cell, Evidence, balanced, find_evidence, find_table
 from export.bundle import export_release
 from export.graph import embedding_dimension, export_graph, save_graph
 from export.parity import check_finite, measure_parity, open_session
@@ -151,9 +151,9 @@ def test_embedding_dimension_is_read_from_the_graph(run: Run, graph: onnx.ModelP
 
 @pytest.fixture
 def evidence(run: Run, tiny_workspace: Path) -> Evidence:
-    found = find_evidence(run, None, AgreementSettings())
-    assert isinstance(found, Evidence)
-    return found
+    table = find_table(run, None)
+    assert not isinstance(table, str)
+    return find_evidence(run, table, AgreementSettings())
 
 
 def test_agreement_and_loss_by_hand() -> None:
@@ -202,7 +202,7 @@ def test_layers_are_kept_until_it_passes_and_else_it_is_withheld(graph: onnx.Mod
 
 
 def test_without_data_int8_is_withheld_and_says_why(run: Run, graph: onnx.ModelProto, tmp_path: Path) -> None:
-    missing = find_evidence(run, str(tmp_path / "nowhere"), AgreementSettings())
+    missing = find_table(run, str(tmp_path / "nowhere"))
     assert isinstance(missing, str)
     save_graph(graph, tmp_path / "model.onnx")
     fp16, int8 = write_variants(graph, tmp_path, missing, ExportSettings(run="-", release="-"))
@@ -214,7 +214,7 @@ def test_without_data_int8_is_withheld_and_says_why(run: Run, graph: onnx.ModelP
 def test_data_prepared_anew_are_no_evidence(run: Run, tiny_workspace: Path) -> None:
     changed = Run(run.folder, run.model, run.tokenizer, run.policy, {**run.record})
     changed.record["data_manifest"] = {**run.record["data_manifest"], "table_sha256": "0" * 64}
-    assert "prepared anew since training" in str(find_evidence(changed, None, AgreementSettings()))
+    assert "prepared anew since training" in str(find_table(changed, None))
 
 
 def test_an_unknown_variant_is_a_mistake(tiny_workspace: Path, tmp_path: Path) -> None:
