@@ -173,6 +173,11 @@ def test_agreement_and_loss_by_hand() -> None:
     assert [cell.language for cell in rows.compare(before, after, AgreementSettings(min_rows=3, min_positives=1))] == ["en"]
 
 
+@pytest.mark.parametrize(("rows", "flips", "ships"), [(89, 0, True), (89, 1, True), (89, 2, False), (500, 5, True), (500, 6, False)])
+def test_one_flip_is_forgiven_and_else_a_hundredth(rows: int, flips: int, ships: bool) -> None:
+    assert Cell("ur", "a", rows, 1 - flips / rows, None).passes(AgreementSettings()) == ships
+
+
 def test_rows_are_balanced_over_languages() -> None:
     chosen = balanced(["en"] * 100 + ["ur"] * 3, 5)
     assert [index for index in chosen if index >= 100] == [100, 101, 102]
@@ -194,7 +199,7 @@ def test_int8_ships_with_its_evidence(graph: onnx.ModelProto, evidence: Evidence
 def test_layers_are_kept_until_it_passes_and_else_it_is_withheld(graph: onnx.ModelProto, evidence: Evidence, tmp_path: Path) -> None:
     """A bound nobody can meet: every candidate is tried, the note says so, and no file is left."""
     save_graph(graph, tmp_path / "model.onnx")
-    (variant,) = write_variants(graph, tmp_path, evidence, settings_with(min_agreement=1.01))
+    (variant,) = write_variants(graph, tmp_path, evidence, settings_with(max_auprc_loss=-2))
     assert not variant.ships
     assert variant.note.count("not enough") == 5  # 4 and 8 bits, then 2, 4 and 8 of the 12 layers
     assert len(variant.kept) == 8
