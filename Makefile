@@ -32,7 +32,7 @@ $(RAY_READY): $(READY) requirements-ray.lock
 quickstart: setup  ## the whole road on the embedded sample: data, training, ONNX, report
 	$(BIN)/python -m data_prep
 	$(BIN)/python -m train experiment=quickstart
-	$(BIN)/python -m export run=runs/quickstart/latest release=quickstart
+	$(BIN)/python -m export run=runs/quickstart/latest release=quickstart variants=[fp16]
 	$(BIN)/python -m evaluate release=quickstart gate=demo report.show_text=true
 
 test: setup $(RAY_READY)  ## the test suite
