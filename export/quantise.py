@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
+
+from train.rounding import STEPS, int8_channels
 
 _CONTRIB = "com.microsoft"
 _BLOCK = 32
@@ -56,6 +59,21 @@ def layers(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if _is_dense(node, weights)]
 
 
+def embeddings_fit_four_bits(model: onnx.ModelProto) -> bool:
+    """Whether 4 bits hold the word embeddings exactly: those of the packaged encoder, if training left them as they were."""
+    weights = _weights(model)
+    for node in model.graph.node:
+        if _is_large_table(node, weights):
+            values = numpy_helper.to_array(weights[node.input[0]])
+            if values.shape[1] % _BLOCK:
+                return False
+            packed, scales = _four_bits(values)
+            numbers = np.stack([packed & 15, packed >> 4], axis=2).reshape(len(values), -1, _BLOCK).astype(np.float32) - 8
+            if not np.array_equal((numbers * scales[:, :, None].astype(np.float32)).reshape(values.shape), values):
+                return False
+    return True
+
+
 def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: int = 8) -> onnx.ModelProto:
     """The graph with 8-bit matrix products and 4- or 8-bit word embeddings.
 
@@ -73,7 +91,7 @@ def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: 
     for node in small.graph.node:
         if _is_dense(node, weights) and node.name not in keep:
             rewriter.dense(node)
-        elif node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE:
+        elif _is_large_table(node, weights):
             rewriter.table(node, embedding_bits)
         else:
             rewriter.nodes.append(node)
@@ -104,6 +122,10 @@ def _is_dense(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
         node.op_type == "MatMul" and node.input[1] in weights
         and len(weights[node.input[1]].dims) == 2 and weights[node.input[1]].dims[1] >= _NARROWEST
     )  # fmt: skip
+
+
+def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
+    return node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE
 
 
 class _Rewriter:
@@ -144,7 +166,7 @@ class _Rewriter:
             shifted, size = x, self._node("Abs", [x], f"{x}_size")
         largest = self._node("ReduceMax", [size, self._constant("last_axis", np.array([-1]))], f"{x}_largest", keepdims=1)
         positive = self._node("Max", [largest, self._constant("smallest_size", np.array(1e-6, np.float32))], f"{x}_positive")
-        step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else 127), np.float32))
+        step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else STEPS), np.float32))
         self._node("Mul", [positive, step], scale)
         flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
         flat = self._node("Reshape", [shifted, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
@@ -156,14 +178,13 @@ class _Rewriter:
         """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and what the shift took away, a constant."""
         x, weight = node.input
         values = numpy_helper.to_array(self.weights[weight])
-        channel = _scale(np.abs(values).max(axis=0), 127)
-        whole = np.rint(values / channel).astype(np.int8)
+        whole, channel = (part.numpy().T for part in int8_channels(torch.from_numpy(values.T.copy())))
         rows, token_scale = self._per_token(x, values.shape[0])
         inputs = [
             rows,
-            self._constant(f"{weight}_int8", whole),
+            self._constant(f"{weight}_int8", np.ascontiguousarray(whole)),
             self._constant("one", np.array(1, np.float32)),
-            self._constant(f"{weight}_scale", channel),
+            self._constant(f"{weight}_scale", channel[0]),
             self._zero(x),
         ]
         output = node.output[0]
@@ -192,14 +213,10 @@ class _Rewriter:
             )
             self._node("Cast", [half], output, to=TensorProto.FLOAT)
             return
-        scale = _scale(np.abs(values).max(axis=1, keepdims=True), 127)
-        whole = self._node("Gather", [self._constant(f"{name}_int8", np.rint(values / scale).astype(np.int8)), ids], f"{output}_int8")
+        rows, scale = (part.numpy() for part in int8_channels(torch.from_numpy(values.copy())))
+        whole = self._node("Gather", [self._constant(f"{name}_int8", rows), ids], f"{output}_int8")
         real = self._node("Cast", [whole], f"{output}_float", to=TensorProto.FLOAT)
         self._node("Mul", [real, self._node("Gather", [self._constant(f"{name}_scale", scale), ids], f"{output}_scale")], output)
-
-
-def _scale(largest: npt.NDArray[np.float32], steps: int) -> npt.NDArray[np.float32]:
-    return np.asarray(np.where(largest == 0, 1, largest / steps), dtype=np.float32)
 
 
 def _four_bits(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:

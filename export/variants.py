@@ -11,7 +11,7 @@ import onnx
 
 from export.agreement import Cell, Evidence, balanced
 from export.graph import save_graph
-from export.quantise import layers, to_float16, to_int8
+from export.quantise import embeddings_fit_four_bits, layers, to_float16, to_int8
 from export.settings import ExportSettings
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.2}  # of golden logits: processors of other makes round differently
@@ -88,7 +88,9 @@ def _candidates(
 ) -> Iterator[tuple[list[str], int]]:
     """Layers to keep and bits of the embeddings, smallest first: none, then more of those whose 8 bits alone move the logits most."""
     yield [], 4
-    yield [], 8
+    bits = 4 if embeddings_fit_four_bits(model) else 8
+    if bits == 8:
+        yield [], 8
     names = layers(model)
     few = evidence.sample(RANKING_ROWS)
     exact = reference[balanced(evidence.languages, RANKING_ROWS)]
@@ -101,4 +103,4 @@ def _candidates(
     ranked = sorted(names, key=lambda name: -harm[name])
     for count in KEPT:
         if count < len(names):
-            yield ranked[:count], 8
+            yield ranked[:count], bits

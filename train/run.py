@@ -76,7 +76,7 @@ def save_run(
 ) -> None:
     """Write everything export needs; `run.json` comes last and marks the run as complete."""
     model.save_pretrained(folder / "model")
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     write_json(folder / "policy.json", policy.to_json())
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log))
     write_json(

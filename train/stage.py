@@ -32,6 +32,7 @@ from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
 from train.processes import agree, is_main_process
 from train.projection import add_projection
+from train.rounding import round_weights
 from train.run import begin_run, point_latest, save_run, unfinished_settings
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows, label_matrix
@@ -189,6 +190,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     training_seconds = time.monotonic() - training_started
 
     model = merge_adapters(adapted) if adapted else model
+    round_weights(model)
     model.set_attn_implementation("sdpa")  # what a run computes with, whatever training used
     logits, _ = predict_logits(model, validation_rows)
     neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])

@@ -14,7 +14,7 @@ from export.agreement import Cell, Evidence, balanced, find_evidence, find_table
 from export.bundle import export_release
 from export.graph import embedding_dimension, export_graph, save_graph
 from export.parity import check_finite, measure_parity, open_session
-from export.quantise import layers, to_float16, to_int8
+from export.quantise import embeddings_fit_four_bits, layers, to_float16, to_int8
 from export.settings import AgreementSettings, ExportSettings
 from export.variants import write_variants
 from tests.conftest import tiny_export
@@ -47,6 +47,18 @@ def one_layer(weight: np.ndarray, gelu: bool = False) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def lookup(table: np.ndarray) -> onnx.ModelProto:
+    """The rows of a table by their ids (batch, sequence)."""
+    made = helper.make_graph(
+        [helper.make_node("Gather", ["t", "ids"], ["out"], name="lookup")],
+        "lookup",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["b", "s"])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["b", "s", table.shape[1]])],
+        [numpy_helper.from_array(table, "t")],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
 def outputs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     return np.asarray(onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0])
 
@@ -73,17 +85,35 @@ def test_what_comes_out_of_a_gelu_uses_all_steps_and_keeps_its_sum() -> None:
     assert np.abs(got - exact).max() <= 8 * largest / 255 + 1e-3
 
 
+def test_four_bits_hold_a_table_that_was_made_of_them() -> None:
+    rng = np.random.default_rng(4)
+    numbers = rng.integers(-8, 8, (2000, 2, 32))
+    numbers[:, :, 5] = -8  # the largest of each block, from which its scale is found
+    scales = rng.choice([-1, 1], (2000, 2, 1)) * rng.uniform(0.001, 0.1, (2000, 2, 1)).astype(np.float16)
+    table = (numbers.astype(np.float32) * scales.astype(np.float16).astype(np.float32)).reshape(2000, 64)
+    model = lookup(table)
+    assert embeddings_fit_four_bits(model)
+    session = onnxruntime.InferenceSession(to_int8(model, embedding_bits=4).SerializeToString())
+    ids = np.arange(2000)[None]
+    np.testing.assert_allclose(session.run(None, {"ids": ids})[0][0], table, rtol=2**-11)  # which comes out in float16
+    table[7, 3] *= 1.01
+    assert not embeddings_fit_four_bits(lookup(table))
+
+
+def test_a_run_s_int8_weights_are_its_float32_ones(graph: onnx.ModelProto) -> None:
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+    small = {tensor.name: numpy_helper.to_array(tensor) for tensor in to_int8(graph).graph.initializer}
+    tables = {node.input[0] for node in graph.graph.node if node.op_type == "Gather"}
+    names = [name.removesuffix("_int8") for name in small if name.endswith("_int8") and name.removesuffix("_int8") not in tables]
+    assert len(names) == len(layers(graph))
+    for name in names:
+        np.testing.assert_allclose(small[f"{name}_int8"] * small[f"{name}_scale"], weights[name], rtol=1e-6)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_embedding_tables_lose_at_most_half_a_step(bits: int) -> None:
     table = np.random.default_rng(2).normal(0, 1, (2000, 64)).astype(np.float32)
-    made = helper.make_graph(
-        [helper.make_node("Gather", ["t", "ids"], ["out"], name="lookup")],
-        "lookup",
-        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["b", "s"])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["b", "s", 64])],
-        [numpy_helper.from_array(table, "t")],
-    )
-    model = to_int8(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), embedding_bits=bits)
+    model = to_int8(lookup(table), embedding_bits=bits)
     ids = np.arange(2000).reshape(40, 50)
     got = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"ids": ids})[0].reshape(2000, 64)
     if bits == 8:
