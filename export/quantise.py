@@ -3,7 +3,8 @@
 int8 here quantises activations **per token**: every row of a matrix product gets its own scale, found at run time.
 onnxruntime's stock dynamic quantisation takes one scale for a whole batch, so that one outlier coarsens every text, and
 a text's score depends on its neighbours in the batch. What comes out of a GELU is never below -0.17, so it is shifted by
-that and uses all 255 steps. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
+that and uses all 255 steps. The four channels whose activations are largest (`export.outliers`) are multiplied in float32: they
+would coarsen all others. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
 weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
 """
 
@@ -16,6 +17,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from export.outliers import Sizes, outliers
 from train.rounding import STEPS, int8_channels
 
 _CONTRIB = "com.microsoft"
@@ -23,6 +25,7 @@ _BLOCK = 32
 _GELU_MINIMUM = -0.17
 _FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
 _LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
+_OUTLIERS = 4  # channels of every product that stay float32; in a trial more than four no longer helped
 _NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
 
 
@@ -74,7 +77,15 @@ def embeddings_fit_four_bits(model: onnx.ModelProto) -> bool:
     return True
 
 
-def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: int = 8) -> onnx.ModelProto:
+def dense_inputs(model: onnx.ModelProto) -> list[str]:
+    """The names of the activations that `to_int8` quantises."""
+    weights = _weights(model)
+    return sorted({node.input[0] for node in model.graph.node if _is_dense(node, weights)})
+
+
+def to_int8(
+    model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: int = 8, activations: Sizes | None = None
+) -> onnx.ModelProto:
     """The graph with 8-bit matrix products and 4- or 8-bit word embeddings.
 
     Parameters
@@ -83,11 +94,13 @@ def to_int8(model: onnx.ModelProto, keep: Collection[str] = (), embedding_bits: 
         Names from `layers` that stay in float32.
     embedding_bits
         4 (blocks of 32 weights share a scale) or 8 (one scale per row).
+    activations
+        How large the channels of the `dense_inputs` become; the largest stay in float32. None: none do.
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)
     weights = _weights(small)
-    rewriter = _Rewriter(weights, {node.output[0] for node in model.graph.node if node.op_type == "Gelu"})
+    rewriter = _Rewriter(weights, {node.output[0] for node in model.graph.node if node.op_type == "Gelu"}, activations or {})
     for node in small.graph.node:
         if _is_dense(node, weights) and node.name not in keep:
             rewriter.dense(node)
@@ -131,9 +144,10 @@ def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bo
 class _Rewriter:
     """Collects the nodes and constants of a quantised graph."""
 
-    def __init__(self, weights: dict[str, TensorProto], gelu_outputs: Collection[str]) -> None:
+    def __init__(self, weights: dict[str, TensorProto], gelu_outputs: Collection[str], activations: Sizes) -> None:
         self.weights = weights
         self.gelu_outputs = gelu_outputs
+        self.outliers = {name: outliers(size, _OUTLIERS) for name, size in activations.items() if len(size) > 2 * _OUTLIERS}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._quantised: set[str] = set()
@@ -153,52 +167,65 @@ class _Rewriter:
             return self._constant("first_step", np.array(0, np.uint8))
         return self._constant("middle_step", np.array(128, np.uint8))
 
-    def _per_token(self, x: str, width: int) -> tuple[str, str]:
-        """`x` (batch, sequence, width) as uint8 rows (tokens, width), and their scales (batch, sequence, 1)."""
-        scale, rows = f"{x}_scale", f"{x}_uint8"
+    def _per_token(self, x: str, width: int) -> tuple[str, str, str]:
+        """`x` (batch, sequence, width), shifted if one-sided, as float32 and as uint8 rows (tokens, width), and its scales (tokens, 1)."""
+        rows, whole, scale = f"{x}_rows", f"{x}_uint8", f"{x}_scale"
         if x in self._quantised:  # query, key and value read the same tokens
-            return rows, scale
+            return rows, whole, scale
         self._quantised.add(x)
         one_sided = x in self.gelu_outputs
+        self._node("Reshape", [x, self._constant(f"tokens_by_{width}", np.array([-1, width]))], rows if not one_sided else f"{x}_unshifted")
         if one_sided:
-            shifted = size = self._node("Sub", [x, self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], f"{x}_shifted")
+            size = self._node("Sub", [f"{x}_unshifted", self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], rows)
         else:
-            shifted, size = x, self._node("Abs", [x], f"{x}_size")
+            size = self._node("Abs", [rows], f"{x}_size")
+        if x in self.outliers:  # whose 8 bits may overflow: they meet weights of 0
+            ordinary = np.ones(width, np.float32)
+            ordinary[self.outliers[x]] = 0
+            size = self._node("Mul", [size, self._constant(f"{x}_ordinary", ordinary)], f"{x}_ordinary_size")
         largest = self._node("ReduceMax", [size, self._constant("last_axis", np.array([-1]))], f"{x}_largest", keepdims=1)
         positive = self._node("Max", [largest, self._constant("smallest_size", np.array(1e-6, np.float32))], f"{x}_positive")
         step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else STEPS), np.float32))
         self._node("Mul", [positive, step], scale)
         flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
-        flat = self._node("Reshape", [shifted, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
         zeros = self._node("Expand", [self._zero(x), self._node("Shape", [flat_scale], f"{x}_tokens")], f"{x}_zeros")
-        self._node("QuantizeLinear", [flat, flat_scale, zeros], rows, axis=0)
-        return rows, scale
+        self._node("QuantizeLinear", [rows, flat_scale, zeros], whole, axis=0)
+        return rows, whole, scale
 
     def dense(self, node: onnx.NodeProto) -> None:
-        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and what the shift took away, a constant."""
+        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
+
+        That is the product of the outlying channels, and what the shift took away, a constant.
+        """
         x, weight = node.input
         values = numpy_helper.to_array(self.weights[weight])
-        whole, channel = (part.numpy().T for part in int8_channels(torch.from_numpy(values.T.copy())))
-        rows, token_scale = self._per_token(x, values.shape[0])
+        whole, channel = (part.numpy().T.copy() for part in int8_channels(torch.from_numpy(values.T.copy())))
+        rows, tokens, token_scale = self._per_token(x, values.shape[0])
+        if x in self.outliers:
+            whole[self.outliers[x]] = 0
+        output = node.output[0]
         inputs = [
-            rows,
-            self._constant(f"{weight}_int8", np.ascontiguousarray(whole)),
+            tokens,
+            self._constant(f"{weight}_int8", whole),
             self._constant("one", np.array(1, np.float32)),
             self._constant(f"{weight}_scale", channel[0]),
             self._zero(x),
         ]
-        output = node.output[0]
-        product = self._node("MatMulIntegerToFloat", inputs, f"{output}_rows", domain=_CONTRIB)
+        unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=_CONTRIB)
+        product = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
+        if x in self.outliers:
+            if f"{x}_large" not in self._quantised:
+                self._quantised.add(f"{x}_large")
+                self._node("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
+            large = self._constant(f"{weight}_large", values[self.outliers[x]])
+            product = self._node("Gemm", [f"{x}_large", large, product], f"{output}_with_large")
+        if x in self.gelu_outputs:
+            share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
+            product = self._node("Add", [product, self._constant(f"{weight}_share", share)], f"{output}_unshifted")
         shape = self._node("Shape", [x], f"{output}_batch_sequence", start=0, end=2)
         width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
         target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
-        unscaled = self._node("Reshape", [product, target], f"{output}_unscaled")
-        if x not in self.gelu_outputs:
-            self._node("Mul", [unscaled, token_scale], output)
-            return
-        share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
-        scaled = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
-        self._node("Add", [scaled, self._constant(f"{weight}_share", share)], output)
+        self._node("Reshape", [product, target], output)
 
     def table(self, node: onnx.NodeProto, bits: int) -> None:
         """A lookup in a table of 4- or 8-bit weights."""

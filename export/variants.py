@@ -11,10 +11,12 @@ import onnx
 
 from export.agreement import Cell, Evidence, balanced
 from export.graph import save_graph
-from export.quantise import embeddings_fit_four_bits, layers, to_float16, to_int8
+from export.outliers import Sizes, largest_activations
+from export.quantise import dense_inputs, embeddings_fit_four_bits, layers, to_float16, to_int8
 from export.settings import ExportSettings
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.2}  # of golden logits: processors of other makes round differently
+CALIBRATION_ROWS = 5  # per language, to find the channels with the largest activations
 RANKING_ROWS = 4  # per language, to find the layers that suffer most from 8 bits
 KEPT = (2, 4, 8, 16, 32)  # how many of those stay in float32, tried in this order
 
@@ -59,9 +61,11 @@ def _search_int8(
     """The int8 graph with the fewest layers kept in float32 that passes in every language; withheld if none does."""
     best: Variant | None = None
     tried: list[str] = []
-    for keep, embedding_bits in _candidates(model, path, evidence, reference):
+    calibration = evidence.sample(CALIBRATION_ROWS).ids
+    activations = largest_activations(model, dense_inputs(model), calibration, path)
+    for keep, embedding_bits in _candidates(model, path, evidence, reference, activations):
         recipe = f"{embedding_bits}-bit embeddings, {len(keep)} of {len(layers(model))} layers in float32"
-        written = save_graph(to_int8(model, keep, embedding_bits), path, settings.external_above)
+        written = save_graph(to_int8(model, keep, embedding_bits, activations), path, settings.external_above)
         cells = evidence.compare(reference, evidence.logits(path), settings.agreement)
         failing = [cell for cell in cells if not cell.passes(settings.agreement)]
         if not cells:
@@ -84,7 +88,7 @@ def _worst(cells: list[Cell]) -> Cell:
 
 
 def _candidates(
-    model: onnx.ModelProto, path: Path, evidence: Evidence, reference: npt.NDArray[np.float32]
+    model: onnx.ModelProto, path: Path, evidence: Evidence, reference: npt.NDArray[np.float32], activations: Sizes
 ) -> Iterator[tuple[list[str], int]]:
     """Layers to keep and bits of the embeddings, smallest first: none, then more of those whose 8 bits alone move the logits most."""
     yield [], 4
@@ -96,7 +100,7 @@ def _candidates(
     exact = reference[balanced(evidence.languages, RANKING_ROWS)]
     harm = {}
     for name in names:
-        written = save_graph(to_int8(model, keep=set(names) - {name}), path)
+        written = save_graph(to_int8(model, set(names) - {name}, 8, activations), path)
         harm[name] = float(np.square(few.logits(path) - exact).mean())
         for file in written:
             file.unlink()
