@@ -1,6 +1,7 @@
 """What becomes of each kind of row that real files hold: kept, a duplicate or rejected with its number, and the account balances."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,10 @@ CELLS = {  # the text's cell as it stands in the file -> the fate of its row
 DATES = ["2024-02-29", "29/02/24", ""]
 
 
-def write(folder: Path, labels: list[str] | None = None) -> None:
+def write(folder: Path, cells: Iterable[bytes], last_label: bytes = b"1") -> None:
     """The file begins with a byte order mark; ids repeat, and of three dates one is none and one is missing."""
-    lines = [
-        b",".join([b"p%d" % (number // 2), text, (labels[number] if labels else "1").encode(), DATES[number % 3].encode()])
-        for number, text in enumerate(CELLS)
-    ]
+    lines = [b",".join([b"p%d" % (number // 2), cell, b"1", DATES[number % 3].encode()]) for number, cell in enumerate(cells)]
+    lines[-1] = lines[-1].replace(b",1,", b"," + last_label + b",")
     (folder / "raw").mkdir(exist_ok=True)
     (folder / "raw" / "posts.csv").write_bytes(b"\xef\xbb\xbf" + b"\n".join([b"id,text,label,when", *lines]) + b"\n")
 
@@ -59,7 +58,7 @@ def prepared(folder: Path, **changes: Any) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared once, as two megabytes take seconds."""
     workspace = tmp_path_factory.mktemp("fates")
-    write(workspace)
+    write(workspace, CELLS)
     return prepared(workspace)
 
 
@@ -95,9 +94,7 @@ def test_an_unparsable_date_is_counted_and_a_missing_one_is_not(folder: Path) ->
 
 
 def test_an_unknown_label_stops_the_run_with_its_row(tmp_path: Path) -> None:
-    write(tmp_path, ["1"] * 10 + ["perhaps"])
-    with pytest.raises(
-        UserError, match=r"source posts, row 11: unknown value 'perhaps' in column label \(1 such rows\); name it in the map of"
-    ):
+    write(tmp_path, [b"The tea in Ruvel is good", b"Rain fell"], last_label=b"perhaps")
+    with pytest.raises(UserError, match=r"row 2: unknown value 'perhaps' in column label \(1 such rows\); name it in the map of"):
         prepared(tmp_path)
     assert not (tmp_path / "data" / "mine").exists()
