@@ -44,9 +44,10 @@ _GROUPS = {
 }  # fmt: skip
 
 # Written for this project from knowledge of the languages, not mined from a data set; machine-assisted, not validated
-# by native speakers. Their informal spellings ("kmn", "vlo", "nhi") came after reading a hundred public comments. Words common in another Latin-script language are left out however common they are here ("to",
-# "main" and "the" are English, "ke", "agar" and "karna" Indonesian, "se" Spanish, "wo" German); a few that overlap
-# less ("mein") stay, because no word decides alone.
+# by native speakers. Informal spellings ("kmn", "vlo", "nhi") came after reading a hundred public comments. Words common
+# in another Latin-script language are left out however common they are here ("to", "main" and "the" are English, "ke",
+# "agar" and "karna" Indonesian, "se" Spanish, "wo" German); a few that overlap less ("mein") stay, because no word
+# decides alone.
 _HINDUSTANI = _words("""
     hai hay hy hain hein hoon tha thi thay hota hoti hote hoga hogi honge hua hui huay raha rahi rahe rahay raho rha
     rhi rhe gayi gaye gya gyi karne karo karta karti karke karein karenge krna krne kro krta krti krte krein diya jata
