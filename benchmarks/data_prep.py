@@ -125,7 +125,9 @@ def measure(size: int) -> dict[str, float]:
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         texts = list(pool.map(normalise, texts, chunksize=5_000))
         family = dict(zip(pool.map(normalise, kept["text"], chunksize=5_000), kept["family"], strict=True))  # a copy dropped has its twin's
-    wanted = [(texts[a], texts[b]) for a, b in planted if similar(texts[a], texts[b])]
+    pairs = [(texts[a], texts[b]) for a, b in planted]
+    # a text whose identical copies carry opposite labels is in no table, and so has no family
+    wanted = [(one, other) for one, other in pairs if one in family and other in family and similar(one, other)]
     members = defaultdict(list)
     for text, name in family.items():
         members[name].append(text)
