@@ -1,6 +1,6 @@
 """How a stage program talks to its user: Hydra composes, errors are one sentence, exit codes are documented.
 
-Exit codes: 0 done, 1 the release gate failed (evaluate only), 2 the input or the configuration is wrong.
+Exit codes: 0 done, 1 the release gate or the leakage audit failed, 2 the input or the configuration is wrong.
 """
 
 import contextlib
@@ -16,6 +16,14 @@ _full_error = False
 
 class UserError(Exception):
     """Something the user can put right: the message is one sentence that names the cause and the cure."""
+
+    exit_code = 2
+
+
+class GateError(UserError):
+    """The input is usable, and what was measured on it is not good enough: a gate, whose exit code scripts can tell apart."""
+
+    exit_code = 1
 
 
 def run_stage(main: Callable[[], object]) -> None:
@@ -43,7 +51,7 @@ def user_errors() -> Iterator[None]:
         if _full_error:
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code if isinstance(error, UserError) else 2)
     except KeyboardInterrupt:
         print("interrupted: nothing was published", file=sys.stderr)
         sys.exit(130)

@@ -50,6 +50,7 @@ def build_manifest(
                 "origin": source.origin,
                 "licence": source.licence,
                 "non_commercial": source.non_commercial,
+                "held_out": source.evaluation_only,
                 "cite": source.cite,
                 "sense": source.sense,
             }
@@ -154,16 +155,20 @@ def _context(manifest: dict[str, Any]) -> dict[str, Any]:
     columns = {"rows_in": "rows in", "kept": "kept", "duplicates": "duplicates", "leaking": "leaking", "rejected": "rejected"}
     beside = {"near_duplicates": "near duplicates", "conflicts": "labels masked (conflict)"}  # not part of the sum
     columns |= {key: title for key, title in beside.items() if any(key in source for source in sources.values())}
+    if any(source.get("unparsable_dates") for source in sources.values()):
+        columns["unparsable_dates"] = "unparsable dates"
+    held_out = {name: {**source, "held_out": True} for name, source in manifest.get("held_out", {}).items()}
     reasons = {name: shown_reasons(source.get("rejected_by_reason", {})) for name, source in sources.items()}
     leakage = manifest.get("leakage", {})
     facts = {key: value for key, value in leakage.items() if key not in ("checked", "passes", "remaining", "removed")}
-    licences = terms_together(sources)
+    licences = terms_together(sources | held_out)
     return {
         "mixture": manifest["mixture"],
         "rows": manifest["rows"],
         "heads": manifest["heads"],
         "languages": len({cell["language"] for cell in manifest["counts"]}),
         "sources": sources,
+        "held_out": held_out,
         "columns": columns,
         "totals": {key: sum(source.get(key, 0) for source in sources.values()) for key in columns},
         "reasons": {name: found[:REASONS_SHOWN] for name, found in reasons.items() if found},

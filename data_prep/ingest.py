@@ -58,12 +58,14 @@ class MappedChunk:
     examples: pa.Table
     rejections: list[dict[str, Any]]
     votes: dict[str, list[list[int | None]]]  # head -> one list per row
+    unparsable_dates: int
 
 
 def ingested_schema(heads: Sequence[str]) -> pa.Schema:
-    """The columns a source by itself decides; `normalised`, `declared_family` and `detected` serve the mixture."""
+    """The columns a source by itself decides; `normalised`, `declared_family`, `detected` and `row` serve the mixture."""
     strings = ("id", "text", "language", "script", "split", "hard_negative", "normalised", "declared_family", "detected")
-    return pa.schema([*((name, pa.string()) for name in strings), *((head, pa.int8()) for head in heads), ("attributes", ATTRIBUTES)])
+    fields = [*((name, pa.string()) for name in strings), *((head, pa.int8()) for head in heads), ("attributes", ATTRIBUTES)]
+    return pa.schema([*fields, ("row", pa.int64())])  # of the source, counted from 1 through its files in sorted order
 
 
 def ingest(source: SourceSettings, settings: DataPrepSettings, engine: Engine) -> Ingested:
@@ -125,7 +127,7 @@ def _map_to(folder: Path, source: SourceSettings, root: Path, settings: DataPrep
             rejections += chunk.rejections
             for head, judged in chunk.votes.items():
                 votes[head] += judged
-            dates += pa.compute.struct_field(chunk.examples["attributes"], "date").null_count
+            dates += chunk.unparsable_dates
             for head in heads:
                 for cell in chunk.examples.group_by(["language", head]).aggregate([([], "count_all")]).to_pylist():
                     if cell[head] is not None:
@@ -134,7 +136,7 @@ def _map_to(folder: Path, source: SourceSettings, root: Path, settings: DataPrep
     account = {
         "rows_in": rows_in,
         "as_read": as_read,  # head -> language -> negatives and positives, before anything is dropped or masked
-        "unparsable_dates": dates if "date" in source.attributes else 0,
+        "unparsable_dates": dates,
         "agreement": {head: asdict(agreement(np.array(judged, dtype=float).reshape(len(judged), -1))) for head, judged in votes.items()},
     }
     write_json(folder / "rejections.json", rejections)
@@ -157,6 +159,8 @@ def map_rows(rows: Sequence[tuple[int, Row | Malformed]], source: SourceSettings
     examples: list[Example] = []
     rejections: list[dict[str, Any]] = []
     votes: dict[str, list[list[int | None]]] = {head: [] for head in source.votes}
+    date = source.attributes["date"].column if "date" in source.attributes else None
+    dates = 0
     for number, row in rows:
         if isinstance(row, dict):
             if number == 1:
@@ -168,13 +172,14 @@ def map_rows(rows: Sequence[tuple[int, Row | Malformed]], source: SourceSettings
                 if isinstance(row, Malformed):
                     raise Rejection(row.reason)
                 example = to_example(row, source, heads, salt, translation)
-                example["detected"] = detect_language(example["text"])[0]
+                example |= {"detected": detect_language(example["text"])[0], "row": number}
                 examples.append(example)
+                dates += date is not None and example["attributes"]["date"] is None and cell_text(row.get(date)) != ""
             except Rejection as rejection:
                 text = "" if isinstance(row, Malformed) else cell_text(row.get(translation or source.text))
                 shown = text[:500].encode("utf-8", "backslashreplace").decode()
                 rejections.append({"source": source.name, "row": number, "reason": rejection.reason, "text": shown})
-    return MappedChunk(len(rows), pa.Table.from_pylist(examples, schema=ingested_schema(heads)), rejections, votes)
+    return MappedChunk(len(rows), pa.Table.from_pylist(examples, schema=ingested_schema(heads)), rejections, votes, dates)
 
 
 def _check(source: SourceSettings, root: Path, rows_in: int, rejections: list[dict[str, Any]]) -> None:

@@ -10,59 +10,40 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from data_prep.columns import (
+    JUDGEMENTS,
+    PROPAGANDA_WORDS,
+    SPLIT_NAMES,
+    Columns,
+    Guess,
+    column_cell,
+    contains,
+    count_values,
+    guess_columns,
+    language_code,
+    printable,
+)
 from data_prep.command import UserError, run_stage
 from data_prep.compression import unpacked_name
 from data_prep.detection import FORMATS, detect
 from data_prep.files import write_text
-from data_prep.mapping import cell_text
+from data_prep.language import detect_language
 from data_prep.normaliser import normalise
 from data_prep.readers import Malformed, read_rows
-from data_prep.script import dominant_script
+from data_prep.script import ADDRESS, dominant_script
 from data_prep.settings import ReaderSettings
 
-Columns = dict[str, list[str]]
-
 USUAL = {"encoding": "utf-8-sig", "delimiter": ",", "quoting": "double"}
-JUDGEMENTS = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
-SPLIT_NAMES = {
-    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
-    "dev": "validation", "test": "test",
-}  # fmt: skip
-TEXT_NAMES = {"text", "texts", "post", "posts", "tweet", "tweets", "content", "comment", "message", "body", "sentence", "paragraph"}
-LANGUAGE_NAMES = {"lang", "language", "lang_code", "language_code", "locale"}
-PROPAGANDA_WORDS = ("propaganda", "persua", "manipul")
-LABEL_WORDS = (*PROPAGANDA_WORDS, "violen", "glorif", "label", "class")
-# Of three-letter words only these: most three-letter label values ("not", "pos", "neg") are some language's code too.
-LANGUAGE_CODE = re.compile(r"([a-z]{2}|bal|bcc|bgn|brh|ckb|kmr|pes|pnb|prs|skr|und)([-_][a-z]{4})?([-_][a-z]{2})?", re.IGNORECASE)
-MOST_LABELS = 20
-LONGEST_LABEL = 60  # characters: anything longer may be a post, and is not shown
+MOST_LANGUAGES = 8
 LONGEST_COLUMN_NAME = 60
-
-
-@dataclass(frozen=True)
-class Guess:
-    """Which column is what."""
-
-    text: str
-    language: str | None
-    split: str | None
-    labels: list[str]  # the likeliest first
-    ids: list[str]
-
-    def role(self, column: str) -> str:
-        """What a column is taken for; empty for one that is not used."""
-        if column in self.labels:
-            return "label"
-        if column in self.ids:
-            return "id"
-        return {self.text: "text", self.language: "language", self.split: "split"}.get(column, "")
+MOST_DETECTED = 20_000  # texts whose language is detected, evenly spread: a second or two
 
 
 def main() -> None:
@@ -118,6 +99,12 @@ def guess_reader(path: Path) -> ReaderSettings:
     UserError
         If there is no such file, a source config could not name it, or its content cannot be read.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give one of its files, and name the others by a pattern in the config's `files` afterwards")
+    if str(path).startswith("hf:"):
+        raise UserError(
+            "inspect looks at a file: save some rows of the hub's data set as one, then set `files` in the config to hf://owner/name"
+        )
     if not path.is_file() or not os.access(path, os.R_OK):
         raise UserError(f"there is no file {path} that can be read: give the path of one that holds labelled posts")
     if unpacked_name(path).suffix.lower() not in FORMATS:
@@ -146,81 +133,21 @@ def read_columns(path: Path, reader: ReaderSettings) -> tuple[Columns, list[str]
             f"{path} has a column name that is a number or longer than {LONGEST_COLUMN_NAME} characters: "
             "begin the file with a line of short column names, such as id, text, language, label"
         )
-    return {name: [cell_text(row.get(name)) for row in whole] for name in names}, malformed
-
-
-def guess_columns(columns: Columns) -> Guess:
-    """What each column is for, from its name and its values.
-
-    Raises
-    ------
-    UserError
-        If no column looks like text.
-    """
-    values = {name: Counter(filter(None, cells)) for name, cells in columns.items()}
-    language = next((name for name, counts in values.items() if name.casefold() in LANGUAGE_NAMES and _are_showable(counts)), None)
-    language = language or next(
-        (name for name, counts in values.items() if _are_languages(counts) and not _contains(name, LABEL_WORDS)), None
-    )
-    split = next((name for name, counts in values.items() if counts and _folded(counts) <= SPLIT_NAMES.keys()), None)
-    others = {name: counts for name, counts in values.items() if name not in (language, split)}
-    labels = [name for name, counts in others.items() if name.casefold() not in TEXT_NAMES and _are_labels(counts)]
-    labels.sort(key=lambda name: (not _contains(name, LABEL_WORDS), not _folded(values[name]) <= JUDGEMENTS.keys()))
-
-    texts = [name for name, counts in others.items() if name not in labels and _share(counts, r"[^\W\d_]") > 0.5]
-    if not texts:
-        raise UserError(f"no column looks like text among {', '.join(map(_printable, columns))}: name the column of posts `text`")
-    # A free text has several words, which tells it from URLs and keys; where two do, the column that says more is the posts.
-    text = max(texts, key=lambda name: (name.casefold() in TEXT_NAMES, _share(values[name], r"\s") > 0.5, sum(map(len, values[name]))))
-    ids = [
-        name
-        for name, counts in others.items()
-        if name not in (*labels, text) and len(counts) == len(columns[name]) > 1 and not _share(counts, r"\s")
-    ]
-    return Guess(text, language, split, labels, ids)
-
-
-def _are_showable(counts: Counter[str]) -> bool:
-    """Whether values are few, short and nobody's handle or link, so that printing them shows no post."""
-    return 0 < len(counts) <= 100 and all(len(value) <= LONGEST_LABEL and "@" not in value and "://" not in value for value in counts)
-
-
-def _are_languages(counts: Counter[str]) -> bool:
-    """Whether all values are codes spelled as codes usually are: `PK` is a country rather than a language, and `no` an answer."""
-    spelled = all(value == _language_code(value) for value in counts)
-    return _are_showable(counts) and spelled and not _folded(counts) <= JUDGEMENTS.keys()
-
-
-def _are_labels(counts: Counter[str]) -> bool:
-    repeated = 2 <= len(counts) <= MOST_LABELS and 2 * len(counts) <= counts.total()
-    return _are_showable(counts) and (repeated or _folded(counts) <= JUDGEMENTS.keys())
-
-
-def _folded(values: Iterable[str]) -> set[str]:
-    return {value.casefold() for value in values}
-
-
-def _contains(name: str, words: Sequence[str]) -> bool:
-    return any(word in name.casefold() for word in words)
-
-
-def _share(counts: Counter[str], pattern: str) -> float:
-    """The share of non-empty cells in which the pattern occurs."""
-    return sum(count for value, count in counts.items() if re.search(pattern, value)) / max(counts.total(), 1)
+    return {name: [column_cell(row.get(name)) for row in whole] for name in names}, malformed
 
 
 def describe(columns: Columns, malformed: Sequence[str], guess: Guess) -> str:
     """The columns, the values of labels and languages, and the texts, in numbers."""
-    width = max(8, *(len(_printable(name)) + 2 for name in columns))
+    width = max(8, *(len(printable(name)) + 2 for name in columns))
     lines = [f"{'column':<{width}}{'guess':<10}{'filled':>8}{'distinct':>10}  example (masked)"]
     for name, cells in columns.items():
         filled = [cell for cell in cells if cell]
         example = mask_text(filled[0][:60]) if filled else ""
-        lines.append(f"{_printable(name):<{width}}{guess.role(name):<10}{len(filled):>8,}{len(set(filled)):>10,}  {example}")
+        lines.append(f"{printable(name):<{width}}{guess.role(name):<10}{len(filled):>8,}{len(set(filled)):>10,}  {example}")
     for name in filter(None, (guess.language, guess.split, *guess.labels)):
-        lines += ["", f"values of {_printable(name)}"]
-        lines += [f"{count:>8,}  {_quoted(value)}" for value, count in Counter(columns[name]).most_common()]
-    lines += ["", f"texts of {_printable(guess.text)}"]
+        lines += ["", f"values of {printable(name)}"]
+        lines += [f"{count:>8,}  {_quoted(value)}" for value, count in count_values(columns[name]).most_common()]
+    lines += ["", f"texts of {printable(guess.text)}"]
     lines += _describe_texts(columns[guess.text], columns[guess.language] if guess.language else [""] * len(columns[guess.text]))
     if malformed:
         lines.append(f"  malformed rows    {len(malformed):,} (will be rejected), the first: {malformed[0]}")
@@ -233,11 +160,18 @@ def _describe_texts(texts: Sequence[str], languages: Sequence[str]) -> list[str]
     readable = [(language, text) for language, text in filled if not re.search("[\0\ud800-\udfff]", text)]
     normalised = [(language, normalise(text)) for language, text in readable]
     visible = [row for row in normalised if row[1]]
-    scripts = Counter(dominant_script(text) for _, text in readable)
+    scripts = Counter(_script(text) for _, text in readable)
+    looked_at = readable[:: -(-len(readable) // MOST_DETECTED) or 1]
+    detected = Counter(detect_language(text)[0] for _, text in looked_at).most_common()
+    others = sum(count for _, count in detected[MOST_LANGUAGES:])
+    mix = [*detected[:MOST_LANGUAGES], *([("others", others)] if others else [])]
     lengths = np.percentile([len(text) for _, text in readable] or [0], [5, 50, 95, 99, 100], method="nearest")
     named = zip(("5%", "median", "95%", "99%", "longest"), lengths, strict=True)
     lines = [
         "  scripts           " + ", ".join(f"{script} {100 * count / len(readable):.1f}%" for script, count in scripts.most_common()),
+        "  languages         "
+        + ", ".join(f"{language} {100 * count / len(looked_at):.1f}%" for language, count in mix)
+        + (f" (detected in {len(looked_at):,} of the texts)" if len(looked_at) < len(readable) else " (detected)"),
         "  characters        " + ", ".join(f"{name} {length:,}" for name, length in named),
         f"  exact duplicates  {len(visible) - len(set(visible)):,} (after normalisation, within a language)",
         f"  empty             {len(texts) - len(filled) + len(normalised) - len(visible):,}",
@@ -245,6 +179,10 @@ def _describe_texts(texts: Sequence[str], languages: Sequence[str]) -> list[str]
     if len(readable) < len(filled):
         lines.append(f"  undecodable       {len(filled) - len(readable):,} (will be rejected)")
     return lines
+
+
+def _script(text: str) -> str:
+    return dominant_script(ADDRESS.sub(" ", text))
 
 
 def mask_text(text: str) -> str:
@@ -261,7 +199,7 @@ def mask_text(text: str) -> str:
 def source_config(path: Path, name: str, reader: ReaderSettings, columns: Columns, guess: Guess) -> str:
     """The text of configs/source/<name>.yaml: valid as it is, with a comment at each decision that is a person's."""
     lines = [
-        f"# {_printable(path.name)}: say here in one line whose posts these are and what their labels mean.",
+        f"# {printable(path.name)}: say here in one line whose posts these are and what their labels mean.",
         f"name: {name}",
         f"title: {_scalar(path.name)}  # what the data set is called",
         "origin: unknown  # where it comes from, with a version or date",
@@ -291,12 +229,12 @@ def _reader_config(reader: ReaderSettings) -> str:
 
 def _language_config(columns: Columns, guess: Guess) -> list[str]:
     if guess.language is None:
-        scripts = Counter(map(dominant_script, columns[guess.text]))
+        scripts = Counter(map(_script, columns[guess.text]))
         return [
             f"language: {{value: und}}  # the BCP-47 code, such as ur or ur-Latn; most texts are in {scripts.most_common(1)[0][0]} script"
         ]
     counts = Counter(columns[guess.language])
-    codes = {value: _language_code(value) for value in counts}
+    codes = {value: language_code(value) for value in counts}
     if all(value in (spelled, "") for value, spelled in codes.items()):
         return [f"language: {{column: {_scalar(guess.language)}}}"]
     lines = ["language:", f"  column: {_scalar(guess.language)}", "  map:  # to BCP-47 codes, such as ur or ur-Latn; null is undetermined"]
@@ -306,23 +244,10 @@ def _language_config(columns: Columns, guess: Guess) -> list[str]:
     return lines
 
 
-def _language_code(value: str) -> str | None:
-    """The BCP-47 code in its usual spelling, or None.
-
-    >>> _language_code("UR_latn"), _language_code("en-us"), _language_code("Urdu")
-    ('ur-Latn', 'en-US', None)
-    """
-    match = LANGUAGE_CODE.fullmatch(value)
-    if match is None:
-        return None
-    language, script, region = (part.strip("-_") for part in match.groups(default=""))
-    return "-".join(filter(None, (language.lower(), script.title(), region.upper())))
-
-
 def _label_config(columns: Columns, guess: Guess) -> list[str]:
     chosen: dict[str, str] = {}
     for name in guess.labels:
-        chosen.setdefault("propaganda" if _contains(name, PROPAGANDA_WORDS) else "violence_glorification", name)
+        chosen.setdefault("propaganda" if contains(name, PROPAGANDA_WORDS) else "violence_glorification", name)
     if not chosen:
         return [
             "labels:  # no column looks like a label: name yours and its values",
@@ -336,7 +261,7 @@ def _label_config(columns: Columns, guess: Guess) -> list[str]:
             f"  {head}:  # a guess: move it to {other} if that is the question this column answers",
             f"    {_scalar(name)}:",
         ]
-        for value, count in Counter(columns[name]).most_common():
+        for value, count in count_values(columns[name]).most_common():
             label = JUDGEMENTS.get(value.casefold())
             lines.append(
                 f"      {_quoted(value)}: {'null' if label is None else label}  # {count:,} rows"
@@ -347,7 +272,7 @@ def _label_config(columns: Columns, guess: Guess) -> list[str]:
         f"sense: {{{', '.join(f'{head}: {senses[head]}' for head in chosen)}}}"
         "  # violence: glorification, incitement, threat; propaganda: persuasion, violent_entity"
     )
-    if unused := [_printable(name) for name in guess.labels if name not in chosen.values()]:
+    if unused := [printable(name) for name in guess.labels if name not in chosen.values()]:
         lines.append(f"# unused, though their values are few: {', '.join(unused)}")
     return lines
 
@@ -355,7 +280,7 @@ def _label_config(columns: Columns, guess: Guess) -> list[str]:
 def mixture_config(path: Path, name: str) -> str:
     """The text of configs/mixture/<name>.yaml: the source alone, so that it can be tried by itself."""
     return (
-        f"# {_printable(path.name)} by itself; a further line under defaults adds a further source of configs/source.\n"
+        f"# {printable(path.name)} by itself; a further line under defaults adds a further source of configs/source.\n"
         f"defaults:\n  - /source@sources.{name}: {name}\nname: {name}\n"
     )
 
@@ -381,16 +306,12 @@ def write_configs(name: str, source: str, mixture: str) -> list[Path]:
 
 def _quoted(text: str) -> str:
     """A double-quoted YAML string; what cannot be seen is spelled out, so that it survives an editor and a terminal."""
-    return _printable(json.dumps(text, ensure_ascii=False))
+    return printable(json.dumps(text, ensure_ascii=False))
 
 
 def _scalar(text: str) -> str:
     """A YAML string, quoted only where YAML needs it."""
     return text if re.fullmatch(r"[A-Za-z][\w.-]*", text, re.ASCII) and yaml.safe_load(text) == text else _quoted(text)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in text)
 
 
 if __name__ == "__main__":

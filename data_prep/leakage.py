@@ -64,13 +64,21 @@ def audit(rows: pd.DataFrame, mixture: MixtureSettings, engine: Engine, folder: 
     return {**report, "passes": clean and report["share"] <= mixture.max_leaking}
 
 
-def removed(leaking: pd.DataFrame) -> list[dict[str, Any]]:
-    """How many rows of which source left training or validation because of which source's test or held-out rows."""
-    counts = leaking.groupby(["source", "official", "against"], observed=True).size().rename("rows").reset_index()
-    return [
-        {"source": str(row["source"]), "split": SPLITS[::-1][row["official"]], "against": str(row["against"]), "rows": int(row["rows"])}
-        for row in counts.to_dict("records")
-    ]
+def removed(leaking: pd.DataFrame, kept: pd.DataFrame) -> list[dict[str, Any]]:
+    """How many rows of which source left training or validation because of how many rows of which source.
+
+    Parameters
+    ----------
+    leaking, kept
+        The rows taken out, with the source they would leak `against`, and those that stay (see `splits.drop_leaking`).
+    """
+    report = []
+    for _, rows in leaking.groupby(["source", "official", "against"], observed=True):
+        source, official, against = rows[["source", "official", "against"]].iloc[0]
+        relatives = kept["family"].isin(rows["family"]) & (kept["source"] == against) & (kept["official"] < official)
+        names = {"source": str(source), "split": SPLITS[::-1][int(official)], "against": str(against)}
+        report.append({**names, "rows": len(rows), "like": int(relatives.sum())})
+    return report
 
 
 def render(name: str, leakage: dict[str, Any]) -> str:
@@ -95,8 +103,10 @@ def render(name: str, leakage: dict[str, Any]) -> str:
     if not leakage.get("removed"):
         return "\n".join([*lines, "Nothing: no official training row had a relative in a test or held-out set."]) + "\n"
     lines += ["Rows that left their official split because a relative is evaluated on. No test row was dropped.", ""]
-    lines += ["| source | official split | against | rows |", "|---|---|---|---:|"]
-    lines += [f"| {row['source']} | {row['split']} | {row['against']} | {row['rows']:,} |" for row in leakage["removed"]]
+    lines += ["| source | official split | rows | would leak against rows of | that many |", "|---|---|---:|---|---:|"]
+    lines += [
+        f"| {row['source']} | {row['split']} | {row['rows']:,} | {row['against']} | {row.get('like', '–')} |" for row in leakage["removed"]
+    ]
     return "\n".join(lines) + "\n"
 
 

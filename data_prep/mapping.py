@@ -1,5 +1,6 @@
 """A source's row becomes an example of the Example table, or a rejection with its reason."""
 
+import ast
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from data_prep.command import UserError
 from data_prep.normaliser import normalise
 from data_prep.readers import Row
-from data_prep.script import dominant_script
+from data_prep.script import ADDRESS, dominant_script
 from data_prep.settings import ANY_OTHER_VALUE, SourceSettings, ValueSettings
 from data_prep.table import HARD_NEGATIVES, SPLITS
 
@@ -40,6 +41,29 @@ def cell_text(value: Any) -> str:
     return str(value).strip()
 
 
+def cell_items(value: Any, separator: str | None = None) -> list[str] | None:
+    """The values of a cell that lists some, or None if it holds one: a list, one written as text, or text with a separator.
+
+    An item that is an object (a span in the text, mostly) is named by its `technique`.
+
+    >>> cell_items(["a", {"technique": "b", "start": 3}]), cell_items("['a', 'b']"), cell_items("a; b;", ";"), cell_items("[IND] a")
+    (['a', 'b'], ['a', 'b'], ['a', 'b'], None)
+    """
+    if isinstance(value, str):
+        if separator is not None:
+            return [item for item in map(str.strip, value.split(separator)) if item]
+        written = value.strip()
+        if written[:1] != "[" or written[-1:] != "]":
+            return None
+        try:
+            value = ast.literal_eval(written)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if not isinstance(value, list):
+        return None
+    return [cell_text(item.get("technique", item)) if isinstance(item, dict) else cell_text(item) for item in value]
+
+
 def _look_up(cell: str, table: Mapping[str, Any], column: str) -> Any:
     if cell in table:
         return table[cell]
@@ -67,7 +91,7 @@ def check_columns(row: Row, source: SourceSettings) -> None:
     named = {source.text, source.family, source.language.column, source.split.column, source.hard_negative.column}
     named |= {column for columns in source.labels.values() for column in columns}
     named |= {settings.column for settings in source.attributes.values()} | {*source.parallel}
-    named |= {column for columns in source.votes.values() for column in columns}
+    named |= {column for columns in source.votes.values() for column in columns} | {*source.lists}
     missing = sorted(name for name in named if name and name not in row)
     if missing:
         raise UserError(
@@ -105,7 +129,7 @@ def to_example(row: Row, source: SourceSettings, heads: Sequence[str], salt: str
         "id": content_hash(*key, source.name, language, received),
         "text": received,
         "language": language,
-        "script": dominant_script(received),
+        "script": dominant_script(ADDRESS.sub(" ", received)),
         **labels,
         "split": split,
         "hard_negative": hard_negative,
@@ -140,10 +164,13 @@ def judgements(row: Row, source: SourceSettings, head: str) -> list[int | None]:
 
 
 def _label(row: Row, source: SourceSettings, head: str) -> int | None:
+    """The judgement of the first column that has one. Of several values in a cell a positive decides, else a negative."""
     for column, table in source.labels.get(head, {}).items():
-        label = _look_up(cell_text(row.get(column)), table, column)
-        if label is not None:
-            return int(label)
+        cell = row.get(column)
+        items = None if cell_text(cell) in table else cell_items(cell, source.lists.get(column))
+        labels = [_look_up(item, table, column) for item in (items or [""] if items is not None else [cell_text(cell)])]
+        if judged := [int(label) for label in labels if label is not None]:
+            return max(judged)
     return None
 
 
@@ -152,7 +179,7 @@ def _attributes(row: Row, source: SourceSettings) -> dict[str, Any]:
     for name, settings in source.attributes.items():
         cell = row.get(settings.column) if settings.column else settings.value
         if name == "technique":
-            attributes[name] = [_technique(item) for item in cell] if isinstance(cell, list) else None
+            attributes[name] = cell_items(cell, source.lists.get(settings.column or ""))
         elif name == "date":
             attributes[name] = _date(cell_text(cell))
         elif name == "code_switched":
@@ -172,8 +199,3 @@ def _date(cell: str) -> datetime.date | None:
         return datetime.datetime.fromisoformat(cell).date()
     except ValueError:
         return None
-
-
-def _technique(item: Any) -> str:
-    """A technique's name: sources list either names or spans that carry one."""
-    return cell_text(item.get("technique")) if isinstance(item, dict) else cell_text(item)

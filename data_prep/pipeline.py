@@ -16,7 +16,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from data_prep import leakage
-from data_prep.command import UserError
+from data_prep.command import GateError, UserError
 from data_prep.datasheet import build_manifest, render_datasheet, render_datasheet_html
 from data_prep.duplicates import assign_families, drop_copies, mask_contradictions, near_copies
 from data_prep.engine import Engine, open_engine
@@ -141,9 +141,9 @@ def _splitting(mixture: MixtureSettings) -> list[float]:
 
 def _audit(rows: pd.DataFrame, leaking: pd.DataFrame, mixture: MixtureSettings, engine: Engine, folder: Path) -> dict[str, Any]:
     published = rows.assign(split=rows["split"].mask(rows["held_out"], "held_out"))
-    report = {**leakage.audit(published, mixture, engine, folder), "removed": leakage.removed(leaking)}
+    report = {**leakage.audit(published, mixture, engine, folder), "removed": leakage.removed(leaking, rows)}
     if not report["passes"]:
-        raise UserError(
+        raise GateError(
             f"the leakage audit fails: {report['near']} of {report['test_rows']} test rows have a near duplicate in training or "
             f"validation ({report['identical']} an identical text) and {report['families_across_splits']} families cross; "
             "nothing was published; raise mixture.max_leaking only if you can say why"
@@ -186,7 +186,10 @@ def _publish(
             "splitting": _splitting(settings.mixture),
             "language_check": language_report(Counter(zip(kept["source"], kept["language"], kept["detected"], strict=True))),
             "leakage": report,
-            "held_out": {source.name: source.licence for source in settings.mixture.held_out.values()},
+            "held_out": {
+                source.name: {"licence": source.licence, "non_commercial": source.non_commercial}
+                for source in settings.mixture.held_out.values()
+            },
             "families": {
                 "count": len(sizes),
                 "largest": int(sizes.max()),
@@ -224,8 +227,8 @@ def _example_table(sources: Sequence[Ingested], kept: pd.DataFrame, heads: Seque
 
 
 def _refusals(sources: Sequence[Ingested], refused: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """Every row that is not in the table, with the reason."""
-    texts = pa.chunked_array([chunk for ingested in sources for chunk in ingested.table["text"].chunks], type=pa.string())
+    """Every row that is not in the table, with its number in its source and the reason."""
+    received = pa.concat_tables([ingested.table.select(["row", "text"]) for ingested in sources])
     refusals = [rejection for ingested in sources for rejection in ingested.rejections]
     reasons = {
         "copies": "duplicate",
@@ -235,8 +238,9 @@ def _refusals(sources: Sequence[Ingested], refused: Mapping[str, pd.DataFrame]) 
     for fate, reason in reasons.items():
         frame = refused[fate]
         further = [name for name in ("duplicate_of", "against") if name in frame]
-        for row, text in zip(frame[["source", "id", *further]].to_dict("records"), texts.take(pa.array(frame.index)), strict=True):
-            refusals.append({**{str(name): value for name, value in row.items()}, "reason": reason, "text": text.as_py()})
+        rows = received.take(pa.array(frame.index, type=pa.int64())).to_pylist()
+        for decided, row in zip(frame[["source", "id", *further]].to_dict("records"), rows, strict=True):
+            refusals.append({**{str(name): value for name, value in decided.items()}, **row, "reason": reason})
     return refusals
 
 

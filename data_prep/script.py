@@ -1,10 +1,12 @@
 """Which writing system a text is in, by the Unicode script property of its letters."""
 
+import re
 from collections import Counter
 from functools import cache
 
 from fontTools.unicodedata import script as unicode_script
 
+ADDRESS = re.compile(r"https?://\S+|www\.\S+|@\S+")  # links and handles: Latin letters in a text of any script, of no language
 _NOT_A_SCRIPT = frozenset({"Zyyy", "Zinh", "Zzzz"})  # common, inherited, unknown
 
 

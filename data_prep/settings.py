@@ -76,6 +76,7 @@ class SourceSettings:
     # head -> column -> cell -> 1, 0 or null (masked); the first column that judges decides. A source without labels is text
     # to adapt an encoder to (train's `adaptation`): its rows are training rows.
     labels: dict[str, dict[str, dict[str, int | None]]] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)  # columns of text that hold several values -> what stands between them
     sense: dict[str, str] = field(default_factory=dict)  # per head: what this source's label means (see the taxonomy)
     hard_negative: ValueSettings = field(default_factory=ValueSettings)
     parallel: dict[str, str] = field(default_factory=dict)  # columns that hold the same post in another language -> its BCP-47 code

@@ -92,6 +92,7 @@ def full_manifest() -> dict[str, Any]:
     """Everything that a manifest may hold."""
     facts = {
         "near_duplicates": 41,
+        "unparsable_dates": 17,
         "held_out": False,
         "rejected_by_reason": {"empty text": 499, "unknown value 'perhaps' in column label": 1},
         "agreement": {
@@ -107,8 +108,9 @@ def full_manifest() -> dict[str, Any]:
         ],
         leakage={
             "test_rows": 2_004, "near": 2, "share": 0.000998, "twins": {"my_news": 2}, "passes": True,
-            "removed": [{"source": "posts", "split": "train", "against": "news", "rows": 1_500}],
+            "removed": [{"source": "posts", "split": "train", "against": "news", "rows": 1_500, "like": 1_322}],
         },
+        held_out={"suite": {"licence": "CC-BY-NC-4.0", "non_commercial": True}},
         families={"count": 14_000, "largest": 312, "in_more_than_one_source": 9},
         splits=[{"source": "posts", "language": "ur", "head": "propaganda", "label": 1, "train": 400, "validation": 0, "test": 100}],
     )  # fmt: skip
@@ -131,8 +133,8 @@ def test_counts_are_shown_by_source_language_head_and_sense() -> None:
 
 def test_markdown_tables_are_whole() -> None:
     widths = [len(row) for row in table_rows(render_datasheet(full_manifest()))]
-    assert set(widths) == {3, 7, 8, 9}
-    assert widths.count(9) == 5, "accounts: heading, rule, two sources, all"
+    assert set(widths) == {3, 4, 7, 8, 10}
+    assert widths.count(10) == 5, "accounts: heading, rule, two sources, all"
 
 
 def test_every_fact_of_a_full_manifest_is_shown() -> None:
@@ -141,12 +143,12 @@ def test_every_fact_of_a_full_manifest_is_shown() -> None:
         for expected in (
             "near duplicates", "41", "The leakage audit passes.", "test rows 2,004", "share 0.10%", "twins, my_news 2", "posts (train)",
             "14,000 families", "312", "unknown value 'perhaps' in column label", "499", "0.58", "0.51 to 0.65", "812", "10.0%",
-            "ur 910, pnb 90", "80.0%", "20.0%",
+            "ur 910, pnb 90", "80.0%", "20.0%", "unparsable dates", "1,322", "suite (CC-BY-NC-4.0",
         ):  # fmt: skip
             assert expected.lower() in text.lower(), expected
         assert "unvoted" not in text, "no vote was compared, so there is nothing to say"
     assert "| posts | violence_glorification | – | – | – | 2 | 9 |" in markdown
-    assert "| **all** | 40,000 | 30,000 | 6,000 | 3,000 | 1,000 | 41 | 14 | |" in markdown
+    assert "| **all** | 40,000 | 30,000 | 6,000 | 3,000 | 1,000 | 41 | 14 | 17 | |" in markdown
 
 
 @pytest.mark.parametrize("fact", HEADINGS)
@@ -241,6 +243,7 @@ def hostile_manifest(text: str) -> dict[str, Any]:
     for row in (*made["counts"], *made["language_check"], *made["splits"]):
         row.update(source=text, language=text)
     made["leakage"]["removed"][0].update(source=text, against=text)
+    made["held_out"] = {text: {"licence": "MIT", "non_commercial": False}}
     return made
 
 

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
+from data_prep.columns import guess_columns
 from data_prep.command import UserError
-from data_prep.inspect import describe, guess_columns, guess_reader, mask_text, read_columns, source_config
+from data_prep.inspect import describe, guess_reader, mask_text, read_columns, source_config
 from data_prep.settings import ReaderSettings, SourceSettings, ValueSettings, to_settings
 from tests.conftest import ROOT, run_stage_process
 
@@ -143,6 +144,27 @@ def test_duplicates_and_empty_texts_are_counted_as_data_prep_would(tmp_path: Pat
     _, described = inspected(write_csv(tmp_path / "a.csv", table))
     assert re.search(r"exact duplicates +1 ", described)
     assert re.search(r"empty +2$", described)
+
+
+def test_scripts_and_detected_languages_are_shown(tmp_path: Path) -> None:
+    """Whether or not a column says which they are; a link decides neither."""
+    link = " https://library.example/opening-hours-of-the-reading-room"
+    roman = ("yeh log kya kar rahe hain", "hum sab dekh rahe thay", "kal ka match bohat acha tha", "yeh kitab kahan hai yaar")
+    table = [{"text": text + link} for text in (*URDU, *ENGLISH, *roman)]
+    _, described = inspected(write_csv(tmp_path / "a.csv", table))
+    assert "  scripts           Latn 66.7%, Arab 33.3%\n" in described
+    assert "  languages         ur 33.3%, en 33.3%, ur-Latn 33.3% (detected)\n" in described
+
+
+def test_values_in_lists_are_labels_each_by_itself(tmp_path: Path) -> None:
+    kinds = (["threat"], ["threat", "insult"], [], ["insult"])
+    table = [{"text": f"{ENGLISH[index % 4]} {index}", "labels": kinds[index % 4]} for index in range(16)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
+    source, described = inspected(tmp_path / "a.jsonl")
+    assert source.labels == {"violence_glorification": {"labels": {"threat": None, "insult": None, "": None}}}
+    assert '8  "threat"' in described
+    written, _ = inspected(write_csv(tmp_path / "a.csv", table))  # "['threat', 'insult']", as data frames write it
+    assert written.labels == source.labels
 
 
 def test_other_values_are_left_for_a_person(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_a_language_in_its_own_script(code: str, text: str) -> None:
         ("hi-Latn", "Hamare desh ki janta ko shiksha aur pustak chahiye"),
         ("bn-Latn", "Ami kal bajare jabo, tomar jonno kichu phol niye ashbo"),
         ("bn-Latn", "AMADER gramer notun school khub shundor hoyeche"),
+        ("bn-Latn", "vai ei phone ta kinte chai, dam koto?"),
+        ("bn-Latn", "Charge thake na, keu kinben na"),
     ],
 )
 def test_a_language_in_latin_letters(code: str, text: str) -> None:

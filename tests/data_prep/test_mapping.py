@@ -48,6 +48,44 @@ def test_lists_are_labels_by_being_empty_or_not(cell: Any, label: int) -> None:
     )
 
 
+@pytest.mark.parametrize("cell", [["ridicule", "threat"], "['ridicule', 'threat']", '["ridicule", "threat"]', "ridicule; threat"])
+def test_each_value_of_a_list_is_judged_by_itself_for_every_head(cell: Any) -> None:
+    """A positive among them decides, else a negative; and all are the row's techniques."""
+    made = example(
+        {"kinds": cell},
+        labels={
+            "violence_glorification": {"kinds": {"threat": 1, "": 0, "*": 0}},
+            "propaganda": {"kinds": {"slogan": 1, "ridicule": None, "*": 0}},
+        },
+        lists={"kinds": ";"} if ";" in cell else {},
+        attributes={"technique": ValueSettings(column="kinds")},
+    )
+    assert (made["violence_glorification"], made["propaganda"]) == (1, 0)
+    assert made["attributes"]["technique"] == ["ridicule", "threat"]
+
+
+@pytest.mark.parametrize(("cell", "label"), [("a|c", 1), ("b|c", 0), ("c", None), ("c|c", None), ("", None), ("|", None)])
+def test_values_apart_in_a_cell_are_judged_in_any_order(cell: str, label: int | None) -> None:
+    labels: dict[str, dict[str, dict[str, int | None]]] = {"propaganda": {"kinds": {"a": 1, "b": 0, "c": None, "": None}}}
+    for written in (cell, "|".join(reversed(cell.split("|")))):
+        assert example({"kinds": written}, labels=labels, lists={"kinds": "|"})["propaganda"] == label
+
+
+def test_an_unknown_value_in_a_list_is_named_by_itself() -> None:
+    with pytest.raises(Rejection, match="unknown value 'satire' in column kinds"):
+        example({"kinds": ["threat", "satire"]}, labels={"propaganda": {"kinds": {"threat": 1}}})
+
+
+def test_brackets_in_a_cell_are_no_list_unless_they_are_written_as_one() -> None:
+    labels: dict[str, dict[str, dict[str, int | None]]] = {"propaganda": {"kind": {"[IND] threat]": 1, "[a]": 0, "['a']": 1}}}
+    assert [example({"kind": cell}, labels=labels)["propaganda"] for cell in ("[IND] threat]", "[a]", "['a']")] == [1, 0, 1]
+
+
+def test_links_and_handles_do_not_decide_the_script() -> None:
+    assert example({"text": "دنیا @some_long_handle https://library.example/opening"})["script"] == "Arab"
+    assert example({"text": "https://library.example/opening"})["script"] == "Zyyy"
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

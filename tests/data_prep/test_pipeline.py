@@ -34,7 +34,7 @@ def test_rows_in_equal_rows_accounted_for(tmp_path: Path) -> None:
     }  # fmt: skip
     assert account["as_read"] == {"propaganda": {"en": [2, 2]}, "violence_glorification": {"en": [3, 0]}}
     refused = [json.loads(line) for line in (folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(row.get("row"), row["reason"][:12]) for row in refused] == [(5, "empty text"), (None, "duplicate"), (None, "no head has ")]
+    assert [(row.get("row"), row["reason"][:12]) for row in refused] == [(5, "empty text"), (4, "duplicate"), (6, "no head has ")]
 
 
 def test_the_datasheet_shows_counts_and_no_text(tmp_path: Path) -> None:
