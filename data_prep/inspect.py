@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from data_prep.command import UserError, run_stage
+from data_prep.command import REPOSITORY, UserError, run_stage
 from data_prep.compression import unpacked_name
 from data_prep.detection import FORMATS, detect
 from data_prep.files import write_text
@@ -69,14 +69,19 @@ def main() -> None:
     """Describe a file, propose its configs and, when asked to, write them."""
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.inspect",
-        description="Describe a file of labelled posts without printing any, and propose its configs/source/<name>.yaml.",
+        description="Describe a file of labelled posts without printing any, and propose its configs/source/<name>.yaml.\n"
+        "docs/bring_your_own_data.md",
         epilog="examples:\n"
         "  python -m data_prep.inspect posts.csv\n"
-        "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024",
+        "  python -m data_prep.inspect posts.csv --write\n"
+        "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024\n\n"
+        "exit codes: 0 done; 2 the file or an option is wrong, in one sentence",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", type=Path, help=f"the labelled posts, as {', '.join(FORMATS)}, packed as .gz or .zst or not")
-    parser.add_argument("--write", action="store_true", help="save configs/source/<name>.yaml and configs/mixture/<name>.yaml")
+    parser.add_argument(
+        "--write", action="store_true", help="save both as configs/source/<name>.yaml and configs/mixture/<name>.yaml of the checkout"
+    )
     parser.add_argument("--name", help="the source's and the mixture's name (default: from the file's name)")
     arguments = parser.parse_args()
 
@@ -361,21 +366,26 @@ def mixture_config(path: Path, name: str) -> str:
 
 
 def write_configs(name: str, source: str, mixture: str) -> list[Path]:
-    """Save both files below the current folder's configs, or neither.
+    """Save both files below the checkout's configs, where Hydra looks for them whatever folder the user is in, or neither.
 
     Raises
     ------
     UserError
-        If there is no such folder, or one of the files exists.
+        If one of the files exists, or cannot be written.
     """
-    texts = {Path("configs", "source", f"{name}.yaml"): source, Path("configs", "mixture", f"{name}.yaml"): mixture}
+    configs = Path("configs") if Path.cwd() == REPOSITORY else REPOSITORY / "configs"
+    texts = {configs / "source" / f"{name}.yaml": source, configs / "mixture" / f"{name}.yaml": mixture}
     for path in texts:
-        if not path.parent.is_dir():
-            raise UserError(f"there is no folder {path.parent} here: run this in the folder that holds configs and data_prep")
         if path.exists():
             raise UserError(f"{path} exists and is left as it is: give another --name, or remove it first")
     for path, text in texts.items():
-        write_text(path, text)
+        try:
+            write_text(path, text)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path} ({error.strerror}): make the checkout's configs writable, or leave out --write, save what is "
+                "printed in a folder of your own, and give it as --config-dir"
+            ) from error
     return list(texts)
 
 
