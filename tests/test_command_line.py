@@ -10,15 +10,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from data_prep.command import config_options
-from data_prep.fetch import FetchSettings
-from evaluate.functional.settings import register_schemas as register_functional
-from evaluate.label_audit import register_schemas as register_label_audit
-from export.publish import register_schema as register_publish
 from tests.conftest import ROOT, prepare_rows, run_stage_process, tiny_rows
 
 PROGRAMS = {  # primary config: the program, and the config groups it composes
@@ -35,11 +30,8 @@ PROGRAMS = {  # primary config: the program, and the config groups it composes
 
 
 @pytest.fixture
-def help_text(_schemas: None) -> Callable[[str], str]:
+def help_text(every_schema: None) -> Callable[[str], str]:
     """What `--help` prints of a primary config, without starting a process that imports torch."""
-    ConfigStore.instance().store(name="fetch_schema", node=FetchSettings)
-    for register in (register_functional, register_label_audit, register_publish):
-        register()
     OmegaConf.register_new_resolver("options", config_options, replace=True)
 
     def text(config_name: str) -> str:
