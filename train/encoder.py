@@ -140,7 +140,7 @@ def _from_bert(name: str, config: BertConfig, pretrained: bool) -> XLMRobertaMod
         )
     )
     if pretrained:
-        tensors = BertModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32).state_dict()
+        tensors = BertModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True).state_dict()
         positions = tensors["embeddings.position_embeddings.weight"]
         tensors["embeddings.position_embeddings.weight"] = torch.cat([torch.zeros(2, positions.shape[1]), positions])
         tensors["embeddings.token_type_embeddings.weight"] = tensors["embeddings.token_type_embeddings.weight"][:1]
