@@ -56,7 +56,7 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.usefixtures("every_schema")
 def test_every_command_of_the_pages_composes() -> None:
-    seen = set()
+    seen, said_in = set(), {}
     for page, command in commands():
         _, _, program, *words = shlex.split(re.sub(r"<[\w ]+>", "there", command), comments=True)
         seen.add(program)
@@ -69,9 +69,11 @@ def test_every_command_of_the_pages_composes() -> None:
             if word in ("-m", "…") or value in WRITTEN_BY_THE_READER.get(key, ()):
                 continue
             overrides.append(f"{key}={value.split(',')[0]}" if "-m" in words else word)
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        said_in[program.rpartition(".")[2], *sorted(overrides)] = f"{page}: {command}"
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        for (config_name, *overrides), where in said_in.items():
             try:
-                compose(program.rpartition(".")[2], overrides)
+                compose(config_name, overrides)
             except Exception as error:
-                raise AssertionError(f"{page}: {command}") from error
+                raise AssertionError(where) from error
     assert seen >= {"data_prep", "data_prep.fetch", "data_prep.inspect", "data_prep.leakage", "train", "export", "evaluate"}
