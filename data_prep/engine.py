@@ -57,7 +57,13 @@ class Processes:
         return ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """The results in the items' order."""
+        """The results in the items' order.
+
+        Raises
+        ------
+        UserError
+            If a worker process was ended from outside.
+        """
         items = iter(items)
         start = list(itertools.islice(items, 2))
         if len(start) < 2 or self.workers < 2:

@@ -69,19 +69,15 @@ def main() -> None:
     """Describe a file, propose its configs and, when asked to, write them."""
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.inspect",
-        description="Describe a file of labelled posts without printing any, and propose its configs/source/<name>.yaml.\n"
-        "docs/bring_your_own_data.md",
+        description="Describe a file of labelled posts without printing any, and propose its config. docs/bring_your_own_data.md",
         epilog="examples:\n"
-        "  python -m data_prep.inspect posts.csv\n"
-        "  python -m data_prep.inspect posts.csv --write\n"
+        "  python -m data_prep.inspect posts.csv\n  python -m data_prep.inspect posts.csv --write\n"
         "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024\n\n"
         "exit codes: 0 done; 2 the file or an option is wrong, in one sentence",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", type=Path, help=f"the labelled posts, as {', '.join(FORMATS)}, packed as .gz or .zst or not")
-    parser.add_argument(
-        "--write", action="store_true", help="save both as configs/source/<name>.yaml and configs/mixture/<name>.yaml of the checkout"
-    )
+    parser.add_argument("--write", action="store_true", help="save configs/source/<name>.yaml and configs/mixture/<name>.yaml")
     parser.add_argument("--name", help="the source's and the mixture's name (default: from the file's name)")
     arguments = parser.parse_args()
 
@@ -375,17 +371,14 @@ def write_configs(name: str, source: str, mixture: str) -> list[Path]:
     """
     configs = Path("configs") if Path.cwd() == REPOSITORY else REPOSITORY / "configs"
     texts = {configs / "source" / f"{name}.yaml": source, configs / "mixture" / f"{name}.yaml": mixture}
-    for path in texts:
-        if path.exists():
-            raise UserError(f"{path} exists and is left as it is: give another --name, or remove it first")
-    for path, text in texts.items():
-        try:
+    if taken := [path for path in texts if path.exists()]:
+        raise UserError(f"{taken[0]} exists and is left as it is: give another --name, or remove it first")
+    try:
+        for path, text in texts.items():
             write_text(path, text)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path} ({error.strerror}): make the checkout's configs writable, or leave out --write, save what is "
-                "printed in a folder of your own, and give it as --config-dir"
-            ) from error
+    except OSError as error:
+        (configs / "source" / f"{name}.yaml").unlink(missing_ok=True)
+        raise UserError(f"cannot write {path} ({error.strerror}): make it writable, or keep configs of your own (--config-dir)") from error
     return list(texts)
 
 
