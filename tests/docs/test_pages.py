@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 
 from tests.conftest import ROOT
@@ -77,3 +78,13 @@ def test_every_command_of_the_pages_composes() -> None:
             except Exception as error:
                 raise AssertionError(where) from error
     assert seen >= {"data_prep", "data_prep.fetch", "data_prep.inspect", "data_prep.leakage", "train", "export", "evaluate"}
+
+
+def test_hooks_are_local_and_the_citation_can_be_read() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert {repository["repo"] for repository in hooks["repos"]} == {"local"}, "nothing is fetched"
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation.keys() >= {"cff-version", "message", "title", "authors", "version", "license"}
+    assert f'version = "{citation["version"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
