@@ -52,7 +52,7 @@ lint: setup  ## formatting, style and types
 bench: setup  ## every benchmark in its quick form, one after the other: tens of minutes
 	@for name in $(BENCHMARKS); do \
 		echo "== benchmarks/$$name.py --quick"; \
-		PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --quick || exit 1; \
+		$(BIN)/python benchmarks/$$name.py --quick || exit 1; \
 	done
 
 docs: setup  ## the pages: links, files, commands and configs they name, and the tutorials run as written

@@ -15,6 +15,7 @@ is at hand: those two are only tested on this project's own sentences.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -24,10 +25,12 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from data_prep.engine import Sequential
-from data_prep.ingest import ingest
-from data_prep.language import detect_language, language_report
-from data_prep.settings import DataPrepSettings, register_schemas, to_settings
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be the benchmark of that name
+
+from data_prep.engine import Sequential  # noqa: E402
+from data_prep.ingest import ingest  # noqa: E402
+from data_prep.language import detect_language, language_report  # noqa: E402
+from data_prep.settings import DataPrepSettings, register_schemas, to_settings  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ROMANISED = ("ur-Latn", "hi-Latn", "bn-Latn")

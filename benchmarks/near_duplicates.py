@@ -1,6 +1,6 @@
 """How long `near_duplicate_pairs` takes for up to a million posts, its memory, and what it finds of what was planted.
 
-PYTHONPATH=. python benchmarks/near_duplicates.py [--quick]
+python benchmarks/near_duplicates.py [--quick]
 
 The posts are synthetic: about 100 characters of random words from made-up vocabularies in Latin, Cyrillic and Arabic
 letters, one in ten of them a copy of another post with one to three small edits. Prints per size the seconds, rows per
@@ -19,11 +19,14 @@ import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from data_prep.near_duplicates import near_duplicate_pairs
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be the benchmark of that name
+
+from data_prep.near_duplicates import near_duplicate_pairs  # noqa: E402
 
 THRESHOLD = 0.8
 ALPHABETS = ("abcdefghijklmnopqrstuvwxyz", "абвгдежзийклмнопрстуфхцчшщыэюя", "ابپتجچخدذرزسشصضطعغفقکگلمنوہی")

@@ -1,6 +1,6 @@
 """What one training step costs with and without encoder dropout and the fused attention kernel.
 
-PYTHONPATH=. python benchmarks/train_step.py [--quick]
+python benchmarks/train_step.py [--quick]
 
 Times forward, backward and update of the packaged encoder's shapes with random weights (22M parameters without
 embeddings, 45,000 pieces, bfloat16 autocast) on random ids. Prints a table of tokens per second and, last, one line
@@ -9,13 +9,17 @@ of JSON with the ratio of the project's setting to the stock one.
 
 import argparse
 import json
+import sys
 import time
+from pathlib import Path
 
 import torch
 from transformers import XLMRobertaConfig
 
-from train.loss import masked_bce
-from train.model import ClassifierConfig, MultiHeadClassifier
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be the benchmark of that name
+
+from train.loss import masked_bce  # noqa: E402
+from train.model import ClassifierConfig, MultiHeadClassifier  # noqa: E402
 
 SHAPE = {
     "vocab_size": 45_000, "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 1536,

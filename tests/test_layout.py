@@ -32,3 +32,11 @@ def test_a_stage_imports_only_itself_and_what_is_to_its_left(stage: str) -> None
 def test_modules_are_short() -> None:
     longest = 410  # four hundred, and a little grace: a module above that is two
     assert not {str(path.relative_to(ROOT)) for path in MODULES if len(path.read_text(encoding="utf-8").splitlines()) > longest}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_benchmark_finds_the_packages_and_not_a_benchmark_of_the_same_name(path: Path) -> None:
+    """`python benchmarks/NAME.py` puts benchmarks/, which has a data_prep.py, first on the path: it must leave before the import."""
+    text = path.read_text(encoding="utf-8")
+    if imported(path) & set(STAGES):
+        assert 0 < text.index("sys.path[0] = ") < min(text.index(f"from {stage}.") for stage in STAGES if f"from {stage}." in text)

@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
             words = ["".join(random_.sample("abdefiklmnorstu", 6)) for _ in range(12)]
             writer.writerow([" ".join(words), index, STANCES[index % len(STANCES)]])
     tiny = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    encoder = load_encoder(EncoderSettings("tiny", "random", max_length=64, trim=False, shape=tiny))
+    encoder = load_encoder(EncoderSettings("tiny", "random", max_length=128, trim=False, shape=tiny))
     encoder.model.save_pretrained(tmp_path / "encoders" / "our_xlmr")
     encoder.tokenizer.save(str(tmp_path / "encoders" / "our_xlmr" / "tokenizer.json"))
     return tmp_path
