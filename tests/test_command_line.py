@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -52,6 +53,8 @@ def test_help_says_what_it_does_shows_three_examples_and_the_groups(config_name:
     assert len([line for line in text.splitlines() if line.startswith(f"  python -m {program} ") or line == f"  python -m {program}"]) == 3
     listed = [line for line in text.partition("config groups")[2].splitlines()[1:] if line.startswith("  ") and line[2] != " "]
     assert [line.split()[0] for line in listed] == list(groups)
+    defaults = yaml.safe_load((ROOT / "configs" / f"{config_name}.yaml").read_text(encoding="utf-8"))["defaults"]
+    assert {group for entry in defaults if isinstance(entry, dict) for group in entry if "hydra/" not in group} <= set(groups)
     for line, group in zip(listed, groups, strict=True):
         for path in (ROOT / "configs" / group.partition("@")[0]).glob("*.yaml"):
             assert path.stem in line
