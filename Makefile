@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat requirements.lock | cksum | cut -d' ' -f1)
 RAY_READY := $(VENV)/.ray-$(shell cat requirements.lock requirements-ray.lock | cksum | cut -d' ' -f1)
+TESTS := tests data_prep train export evaluate
+# those that need nothing but the embedded sample or what they make up
+BENCHMARKS := bootstrap coverage data_prep data_prep_kills near_duplicates train_kills train_speed train_step
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = true
 
-.PHONY: setup quickstart test lint docs clean
+.PHONY: help setup quickstart test coverage lint bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -36,12 +39,24 @@ quickstart: setup  ## the whole road on the embedded sample: data, training, ONN
 	$(BIN)/python -m evaluate release=quickstart gate=demo report.show_text=true
 
 test: setup $(RAY_READY)  ## the test suite
-	$(BIN)/python -m pytest -n 2 tests data_prep train evaluate
+	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+coverage: setup $(RAY_READY)  ## the test suite with branch coverage, also of the stages it starts; fails below 92%
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered --durations=15 $(TESTS)
 
 lint: setup  ## formatting, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: setup  ## every benchmark in its quick form, one after the other: tens of minutes
+	@for name in $(BENCHMARKS); do \
+		echo "== benchmarks/$$name.py --quick"; \
+		$(BIN)/python benchmarks/$$name.py --quick || exit 1; \
+	done
+
+docs: setup  ## the pages: links, files, commands and configs they name, and the tutorials run as written
+	$(BIN)/python -m pytest tests/docs tests/data_prep/test_inspect.py
 
 clean:  ## remove data, runs and releases that the stages wrote
 	rm -rf data runs releases

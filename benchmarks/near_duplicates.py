@@ -24,7 +24,7 @@ from pathlib import Path
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be a benchmark
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be the benchmark of that name
 
 from data_prep.near_duplicates import near_duplicate_pairs  # noqa: E402
 

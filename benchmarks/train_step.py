@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import XLMRobertaConfig
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be a benchmark
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # or `data_prep` would be the benchmark of that name
 
 from train.loss import masked_bce  # noqa: E402
 from train.model import ClassifierConfig, MultiHeadClassifier  # noqa: E402

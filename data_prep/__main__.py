@@ -5,7 +5,6 @@ from omegaconf import DictConfig
 
 from data_prep.command import run_stage, user_errors
 from data_prep.files import read_json
-from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings, register_schemas, to_settings
 
 
@@ -14,6 +13,9 @@ def main(config: DictConfig) -> None:
     """Prepare `mixture=...` and say what came of every row."""
     with user_errors():
         settings: DataPrepSettings = to_settings(config, DataPrepSettings)
+
+        from data_prep.pipeline import prepare  # not before the settings stand: --help and a mistyped key answer at once
+
         folder = prepare(settings)
         manifest = read_json(folder / "manifest.json")
         print(f"{'source':<40}{'rows in':>9} ={'kept':>8} +{'duplicates':>11} +{'leaking':>8} +{'rejected':>9}")

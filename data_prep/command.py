@@ -1,15 +1,20 @@
 """How a stage program talks to its user: Hydra composes, errors are one sentence, exit codes are documented.
 
-Exit codes: 0 done, 1 the release gate or the leakage audit failed, 2 the input or the configuration is wrong.
+Exit codes: 0 done, 1 judged and failed (the release gate, the leakage audit), 2 the input or the configuration is wrong,
+130 and 143 stopped by a signal, 141 whoever read the output has gone (`| head`). docs/command_line.md
 """
 
 import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+REPOSITORY = Path(__file__).resolve().parent.parent  # the checkout: configs, the embedded sample; results go to the working directory
 
 _full_error = False
 
@@ -35,8 +40,23 @@ def run_stage(main: Callable[[], object]) -> None:
     global _full_error
     _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
-    with user_errors():
-        main()
+    OmegaConf.register_new_resolver("options", config_options, replace=True)  # for --help: configs/hydra/help
+    try:
+        with user_errors():
+            main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it exits
+        sys.exit(141)
+
+
+def config_options(group: str) -> str:
+    """What `group=` takes: the names of the files in `configs/<group>/`.
+
+    >>> config_options("engine")
+    'local, ray'
+    """
+    return ", ".join(sorted(path.stem for path in (REPOSITORY / "configs" / group).glob("*.yaml")))
 
 
 @contextlib.contextmanager

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from data_prep.command import UserError
+from data_prep.command import REPOSITORY, UserError
 from data_prep.settings import EngineSettings
 
 Item = TypeVar("Item")
@@ -58,7 +57,13 @@ class Processes:
         return ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """The results in the items' order."""
+        """The results in the items' order.
+
+        Raises
+        ------
+        UserError
+            If a worker process was ended from outside.
+        """
         items = iter(items)
         start = list(itertools.islice(items, 2))
         if len(start) < 2 or self.workers < 2:
@@ -100,7 +105,7 @@ class Ray:
         _check_reachable(settings.address)
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
-            environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}}
+            environment = {"env_vars": {"PYTHONPATH": str(REPOSITORY)}}
             options: dict[str, Any] = {"log_to_driver": False, "runtime_env": environment}
             if settings.address is None:
                 options |= {"num_cpus": settings.workers, "include_dashboard": False}

@@ -20,11 +20,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from data_prep.command import UserError, run_stage, user_errors
+from data_prep.command import REPOSITORY, UserError, run_stage, user_errors
 from data_prep.files import sha256
 from data_prep.settings import DownloadSettings, MixtureSettings, SourceSettings, to_settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 TIMEOUT_S = (10, 30)  # to connect; between two pieces of an answer
 WAITS_S = (0, 1, 3)  # before each attempt
 TEMPORARY_STATUSES = {408, 429, 500, 502, 503, 504}

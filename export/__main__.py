@@ -6,7 +6,6 @@ from omegaconf import DictConfig
 from data_prep.command import run_stage, user_errors
 from data_prep.files import read_json
 from data_prep.settings import to_settings
-from export.bundle import export_release
 from export.settings import ExportSettings, register_schemas
 
 
@@ -15,6 +14,9 @@ def main(config: DictConfig) -> None:
     """Export, check, publish, and say where the artifact lies."""
     with user_errors():
         settings: ExportSettings = to_settings(config, ExportSettings)
+
+        from export.bundle import export_release  # not before the settings stand: --help and a mistyped key answer at once
+
         folder = export_release(settings)
         contract = read_json(folder / "contract.json")
         for name, variant in contract["variants"].items():

@@ -9,12 +9,12 @@ import onnx
 import torch
 from torch import nn
 
+from export.settings import EXTERNAL_ABOVE
 from train.model import MultiHeadClassifier
 from train.policy import Policy
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("logits", "probabilities", "sentence_embedding")
-EXTERNAL_ABOVE = 1_900_000_000  # bytes; protobuf cannot hold a message of 2 GiB
 
 
 class ServingGraph(nn.Module):

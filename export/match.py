@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Which posts are copies, perhaps lightly edited, of posts in a bank?
 
-    python match.py bank=removed.jsonl posts=new.jsonl [variant=int8]                     (in an artifact's folder)
+    python match.py bank=removed.jsonl posts=new.jsonl                                    (in an artifact's folder)
+    python match.py bank=removed.jsonl posts=new.jsonl variant=int8 > matches.jsonl       (with a smaller model, into a file)
     python -m export.match release=releases/demo bank=removed.jsonl posts=new.jsonl       (in a checkout)
 
 Each line of both files is an object with `text`, and `id` if it has one (else the line's number). Prints a line for each
@@ -142,9 +143,12 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    matched = 0
     for match in find_matches(newer, older, recipe["bands"]):
+        matched += 1
         said = {"post": posts[match.post]["id"], "bank": bank[match.entry]["id"]}
         print(json.dumps({**said, "cosine": round(match.cosine, 4), "jaccard": round(match.jaccard, 4)}, ensure_ascii=False))
+    print(f"{matched} of {len(posts)} posts match -> standard output; next: score them anew with predict.py", file=sys.stderr)
     return 0
 
 

@@ -88,6 +88,7 @@ def main(config: DictConfig) -> None:
             print(f"next: read LICENSES.md, then python -m export.publish release={settings.release} to={settings.to} dry_run=false")
         else:
             print(f"{len(files)} files -> {where}")
+            print("next: python verify.py there, on the machine that will serve it")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from data_prep.command import UserError
-from export.graph import EXTERNAL_ABOVE
+
+EXTERNAL_ABOVE = 1_900_000_000  # bytes; protobuf cannot hold a message of 2 GiB
 
 
 @dataclass

@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 
 from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings, HeadSettings, MixtureSettings, ReaderSettings, SourceSettings, ValueSettings, to_settings
@@ -36,6 +37,19 @@ HEADS = {name: HeadSettings(f"is it {name}?") for name in ("propaganda", "violen
 def _schemas() -> None:
     torch.set_num_threads(1)  # the suite runs one process per core
     for register in (register_data_prep, register_train, register_export, register_evaluate):
+        register()
+
+
+@pytest.fixture(scope="session")
+def every_schema(_schemas: None) -> None:
+    """The schemas of the sub-commands too."""
+    from data_prep.fetch import FetchSettings
+    from evaluate.functional.settings import register_schemas as register_functional
+    from evaluate.label_audit import register_schemas as register_label_audit
+    from export.publish import register_schema as register_publish
+
+    ConfigStore.instance().store(name="fetch_schema", node=FetchSettings)
+    for register in (register_functional, register_label_audit, register_publish):
         register()
 
 

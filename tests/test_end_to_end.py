@@ -11,34 +11,39 @@ TINY = ("encoder=tiny", "trainer.max_steps=12", "trainer.sampling.tokens_per_bat
 
 
 def test_the_four_stages_chain(tmp_path: Path) -> None:
-    """`train` prepares the embedded sample by itself; every stage ends with where the result is and what comes next."""
-    trained = run_stage_process("train", "experiment=quickstart", *TINY, f"data_dir={tmp_path}/data", f"runs_dir={tmp_path}/runs")
+    """From a folder that is not the checkout, where all results go. `train` prepares the embedded sample by itself; every
+    stage ends with where the result is and what comes next, and shows no progress bars in a log."""
+    trained = run_stage_process("train", "experiment=quickstart", *TINY, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "next: python -m export run=" in trained.stdout
     assert (tmp_path / "data" / "sample" / "datasheet.md").is_file()
 
-    run = tmp_path / "runs" / "quickstart" / "latest"
-    exported = run_stage_process("export", f"run={run}", "release=demo", f"releases_dir={tmp_path}/releases")
+    exported = run_stage_process("export", "run=runs/quickstart/latest", "release=demo", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert "0 decisions flip" in exported.stdout
     assert "next: python -m evaluate release=demo" in exported.stdout
 
-    common = ("gate=demo", "gate.tiers.provisional.max_fpr_upper=1.0", f"data_dir={tmp_path}/data")
-    evaluated = run_stage_process("evaluate", "release=demo", *common, f"releases_dir={tmp_path}/releases")
+    common = ("gate=demo", "gate.tiers.provisional.max_fpr_upper=1.0")
+    evaluated = run_stage_process("evaluate", "release=demo", *common, cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
     assert "Balochi" in evaluated.stdout
     policy = json.loads((tmp_path / "releases" / "demo" / "artifact" / "policy.json").read_text(encoding="utf-8"))
     assert policy["tiers"]["propaganda"]["bal"] == "provisional", "the artifact learns what was evaluated"
 
-    checkpoint = run_stage_process("evaluate", f"run={run}", *common)
+    checkpoint = run_stage_process("evaluate", "run=runs/quickstart/latest", *common, cwd=tmp_path)
     assert checkpoint.returncode == 0, checkpoint.stderr
-    assert (run / "report" / "report.html").is_file()
+    assert (tmp_path / "runs" / "quickstart" / "latest" / "report" / "report.html").is_file()
+    for done in (trained, exported, evaluated, checkpoint):
+        assert "next: " in done.stdout.splitlines()[-1]
+        assert "\r" not in done.stdout + done.stderr
     assert not list(tmp_path.rglob("*partial*"))
 
 
 def test_data_prep_prints_its_accounts(tmp_path: Path) -> None:
-    done = run_stage_process("data_prep", f"data_dir={tmp_path}")
+    done = run_stage_process("data_prep", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert (tmp_path / "data" / "sample" / "datasheet.html").is_file()
     assert "next: python -m train experiment=quickstart" in done.stdout
     numbers = [int(word) for word in done.stdout.splitlines()[1].replace("=", " ").replace("+", " ").split()[1:]]
     assert numbers[0] == sum(numbers[1:]) >= 3000

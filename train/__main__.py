@@ -7,9 +7,7 @@ from omegaconf import DictConfig
 from data_prep.command import UserError, run_stage, user_errors
 from data_prep.files import read_json
 from data_prep.settings import to_settings
-from train.processes import is_main_process
 from train.settings import TrainSettings, register_schemas
-from train.stage import train
 
 
 @hydra.main(config_path="../configs", config_name="train", version_base="1.3")
@@ -19,6 +17,10 @@ def main(config: DictConfig) -> float | None:
         settings: TrainSettings = to_settings(config, TrainSettings)
         if settings.resume and len(HydraConfig.get().overrides.task) > 1:
             raise UserError("resume goes on with the run's own settings: give nothing beside it, or train anew without it")
+
+        from train.processes import is_main_process  # not before the settings stand: --help and a mistyped key answer at once
+        from train.stage import train
+
         folder = train(settings)
         if not is_main_process():
             return None

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import hf_hub_download
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import XLMRobertaConfig, XLMRobertaModel
+from transformers import AutoConfig, BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from data_prep.command import UserError
 from data_prep.normaliser import build_normaliser, normalise
@@ -21,6 +21,7 @@ from train.settings import EncoderSettings
 BOS, PAD, EOS, UNK = range(4)
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 _MASK = "<mask>"
+_SHAPE = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps"}
 _WORD_START = "▁"
 Pieces = list[tuple[str, float]]
 
@@ -61,7 +62,7 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     Raises
     ------
     UserError
-        If the weights cannot be had; the message says how to fetch them.
+        If the weights cannot be had (the message says how to fetch them), or are of another architecture than XLM-R's.
     """
     if settings.kind == "random":
         return _random_encoder(settings)
@@ -99,8 +100,15 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
         local = Path(name)
         tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
         document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
-        config = XLMRobertaConfig.from_pretrained(name)
-        if settings.pretrained:
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type not in ("xlm-roberta", "bert") or document["model"]["type"] != "Unigram":
+            raise UserError(
+                f"the encoder {settings.name} is {config.model_type} with a {document['model']['type']} tokenizer: use one of XLM-R's "
+                "architecture, whose vocabulary is Unigram (docs/extending.md)"
+            )
+        if config.model_type == "bert":
+            model = _from_bert(name, config, settings.pretrained)
+        elif settings.pretrained:
             model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32)
         else:
             model = _empty_model(config)
@@ -113,6 +121,31 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
         ) from error
     pieces = [(piece, float(score)) for piece, score in document["model"]["vocab"]]
     return Encoder(model, pieces, settings.max_length)
+
+
+def _from_bert(name: str, config: BertConfig, pretrained: bool) -> XLMRobertaModel:
+    """The same network under XLM-R's name: BERT numbers positions from 0, XLM-R from 2 (rows 0 and 1 are never read).
+
+    The small encoders of the E5 family are BERT with XLM-R's vocabulary.
+    """
+    shape = {key: value for key, value in config.to_dict().items() if key in _SHAPE}
+    model = _empty_model(
+        XLMRobertaConfig(
+            **shape,
+            max_position_embeddings=config.max_position_embeddings + 2,
+            type_vocab_size=1,
+            pad_token_id=PAD,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+        )
+    )
+    if pretrained:
+        tensors = BertModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True).state_dict()
+        positions = tensors["embeddings.position_embeddings.weight"]
+        tensors["embeddings.position_embeddings.weight"] = torch.cat([torch.zeros(2, positions.shape[1]), positions])
+        tensors["embeddings.token_type_embeddings.weight"] = tensors["embeddings.token_type_embeddings.weight"][:1]
+        model.load_state_dict(tensors)
+    return model
 
 
 def _with_rows(encoder: Encoder, pieces: Pieces, rows: Sequence[int]) -> Encoder:

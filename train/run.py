@@ -34,7 +34,13 @@ class Run:
 
 
 def begin_run(folder: Path, settings: TrainSettings, data_manifest: dict[str, Any]) -> Path:
-    """Make the folder of a new run and write what resuming it needs; a taken name gets a number."""
+    """Make the folder of a new run and write what resuming it needs; a taken name gets a number.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made.
+    """
     for number in itertools.count(1):
         candidate = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
         try:

@@ -44,12 +44,21 @@ class Interrupted(SystemExit):
 
 
 def find_examples(settings: TrainSettings) -> Dataset:
-    """The mixture's Example table; prepared now if it is missing and every source is embedded in the repository."""
+    """The mixture's Example table; prepared now if it is missing and every source is embedded in the repository.
+
+    Raises
+    ------
+    UserError
+        If the table is not there or was prepared without one of the heads.
+    """
     folder = Path(settings.data_dir) / settings.mixture.name
     embedded = all(source.embedded for source in settings.mixture.sources.values())
     if not (folder / "manifest.json").is_file() and embedded:
         prepare(DataPrepSettings(settings.mixture, settings.heads, settings.data_root, settings.data_dir))
-    return load_examples(folder)
+    table = load_examples(folder)
+    if missing := sorted(settings.heads.keys() - set(table.column_names)):
+        raise UserError(f"{folder} was prepared without the head {missing[0]}: prepare it again with the same head@heads=... as here")
+    return table
 
 
 def select_split(table: Dataset, split: str, heads: list[str]) -> Dataset:

@@ -48,6 +48,7 @@ def main(config: DictConfig) -> None:
         print(heat_table(tables["pass_rates"]))
         print(f"\n{', '.join(summary['unvalidated'])}: not validated by native speakers" if summary["unvalidated"] else "")
         print(f"functional suite {settings.suite.name}: {answers['case_id'].nunique():,} cases -> {target / 'pass_rates.csv'}")
+        print(f"next: python -m evaluate release={settings.release}")
 
 
 def unvalidated_languages(cases: pd.DataFrame) -> list[str]:

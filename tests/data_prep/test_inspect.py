@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from data_prep.columns import guess_columns
 from data_prep.command import UserError
-from data_prep.inspect import describe, guess_reader, mask_text, read_columns, source_config
+from data_prep.inspect import describe, guess_reader, main, mask_text, read_columns, source_config
 from data_prep.settings import ReaderSettings, SourceSettings, ValueSettings, to_settings
 from tests.conftest import ROOT, run_stage_process
 
@@ -290,17 +290,29 @@ def test_write_saves_configs_that_data_prep_takes_and_overwrites_nothing(workspa
     assert not (workspace / "configs" / "source" / "my_posts_2024.yaml").exists(), "both files or neither"
 
 
-def test_elsewhere_it_describes_but_does_not_write(tmp_path: Path) -> None:
-    (tmp_path / "some where").mkdir()
-    path = write_csv(tmp_path / "some where" / "posts.csv", rows())
-    shown = run_stage_process("data_prep.inspect", str(path), cwd=tmp_path)
+def test_from_elsewhere_it_writes_into_the_checkout(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("else where")
+    path = write_csv(elsewhere / "posts.csv", rows())
+    shown = run_stage_process("data_prep.inspect", str(path), cwd=elsewhere, PYTHONPATH=str(workspace))
     assert shown.returncode == 0, shown.stderr
     assert f"next: python -m data_prep.inspect '{path}' --write\n" in shown.stdout
     assert shown.stdout.endswith(f"then: python -m data_prep mixture=posts 'data_root=\"{path.parent}\"'\n")
-    refused = run_stage_process("data_prep.inspect", str(path), "--write", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "error: there is no folder configs/source here" in refused.stderr
-    assert run_stage_process("data_prep.inspect", str(path), "--name", "a/b", cwd=tmp_path).returncode == 2
+    written = run_stage_process("data_prep.inspect", "posts.csv", "--write", cwd=elsewhere, PYTHONPATH=str(workspace))
+    assert written.returncode == 0, written.stderr
+    assert (workspace / "configs" / "mixture" / "posts.yaml").is_file()
+    assert list(elsewhere.iterdir()) == [path]
+    prepared = run_stage_process("data_prep", "mixture=posts", "data_root=.", cwd=elsewhere, PYTHONPATH=str(workspace))
+    assert prepared.returncode == 0, prepared.stderr
+    assert (elsewhere / "data" / "posts" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["a/b", "1st", "posts"])
+def test_a_name_that_cannot_be_used(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_csv(tmp_path / "posts.csv", rows())
+    monkeypatch.setattr("data_prep.inspect.REPOSITORY", tmp_path / "nowhere")
+    monkeypatch.setattr("sys.argv", ["inspect", str(path), "--write", "--name", name])
+    with pytest.raises(UserError, match="cannot write" if name == "posts" else "is not usable"):
+        main()
 
 
 def tutorial_commands() -> list[str]:
@@ -337,7 +349,7 @@ def test_the_tutorial_runs_as_written(workspace: Path) -> None:
     assert (workspace / "releases" / "posts" / "report" / "report.html").is_file()
 
 
-def test_help_shows_two_examples() -> None:
+def test_help_shows_three_examples() -> None:
     done = run_stage_process("data_prep.inspect", "--help")
     assert done.returncode == 0
-    assert done.stdout.count("  python -m data_prep.inspect ") == 2
+    assert done.stdout.count("  python -m data_prep.inspect ") == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import XLMRobertaConfig, XLMRobertaModel
+from transformers import BertConfig, BertModel, GPT2Config, XLMRobertaConfig, XLMRobertaModel
 
 from data_prep.command import UserError
 from train.encoder import load_encoder
@@ -75,6 +75,35 @@ def test_a_local_folder_in_hub_format_loads(tmp_path: Path) -> None:
     weights = [loaded.model.embeddings.word_embeddings.weight for loaded in (encoder, random)]
     assert weights[0].shape == weights[1].shape
     assert not torch.equal(*weights)
+
+
+def save_tokenizer(folder: Path, kind: str = "Unigram") -> None:
+    pieces = [*(["<s>", "<pad>", "</s>", "<unk>"]), "▁", *"abcde"]
+    document = {"model": {"type": kind, "vocab": [[piece, 0.0] for piece in pieces]}}
+    (folder / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_bert_with_a_unigram_vocabulary_computes_what_it_did(tmp_path: Path) -> None:
+    """As the small encoders of the E5 family are published: positions from 0, two token types."""
+    shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    bert = BertModel(BertConfig(vocab_size=12, max_position_embeddings=16, **shape), add_pooling_layer=False).eval()
+    bert.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    encoder = load_encoder(EncoderSettings(name="e5", kind="hub", path=str(tmp_path)))
+    ids, mask = torch.tensor([[0, 6, 7, 2, 1], [0, 8, 9, 5, 2]]), torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+    assert [piece for piece, _ in encoder.pieces] == ["<s>", "<pad>", "</s>", "<unk>", "▁", *"abcde"]
+    with torch.inference_mode():
+        ours = encoder.model.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
+        theirs = bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(ours[mask == 1], theirs[mask == 1])
+
+
+@pytest.mark.parametrize(("config", "kind"), [(BertConfig(), "WordPiece"), (GPT2Config(), "Unigram")])
+def test_another_architecture_is_refused(config: BertConfig | GPT2Config, kind: str, tmp_path: Path) -> None:
+    config.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, kind)
+    with pytest.raises(UserError, match=f"is {config.model_type} with a {kind} tokenizer"):
+        load_encoder(EncoderSettings(name="other", kind="hub", path=str(tmp_path)))
 
 
 @pytest.mark.parametrize("path", ["FacebookAI/xlm-roberta-base", "no/such-folder"])

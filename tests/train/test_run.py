@@ -8,9 +8,11 @@ import torch
 
 from data_prep.command import UserError
 from data_prep.files import read_json
+from data_prep.settings import HeadSettings
 from data_prep.table import load_examples
+from tests.conftest import prepare_rows, tiny_rows, tiny_settings
 from train.run import load_run, point_latest
-from train.stage import select_split
+from train.stage import find_examples, select_split
 from train.tokenised import TokenisedRows
 from train.trainer import predict_logits
 
@@ -62,3 +64,11 @@ def test_latest_moves_to_the_newest_run(tmp_path: Path) -> None:
         point_latest(tmp_path / name)
     assert (tmp_path / "latest").resolve() == tmp_path / "b"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "latest"]
+
+
+def test_a_head_that_the_table_lacks_is_named(tmp_path: Path) -> None:
+    prepare_rows(tmp_path, tiny_rows(40))
+    settings = tiny_settings(tmp_path)
+    settings.heads["recruitment"] = HeadSettings("does it recruit?")
+    with pytest.raises(UserError, match=r"data/mine was prepared without the head recruitment: prepare it again with the same head@heads="):
+        find_examples(settings)
