@@ -97,7 +97,7 @@ def test_unknown_labels_and_empty_data_are_told(rows: list[dict[str, object]], s
     (tmp_path / "mine" / "mixture").mkdir()
     (tmp_path / "mine" / "source" / "posts.yaml").write_text(source, encoding="utf-8")
     (tmp_path / "mine" / "mixture" / "mine.yaml").write_text("defaults:\n  - /source@sources.posts: posts\nname: mine\n", encoding="utf-8")
-    arguments = (f"hydra.searchpath=[file://{tmp_path}/mine]", "mixture=mine", f"data_root={tmp_path}/raw", f"data_dir={tmp_path}/data")
+    arguments = ("--config-dir", f"{tmp_path}/mine", "mixture=mine", f"data_root={tmp_path}/raw", f"data_dir={tmp_path}/data")
     done = run_stage_process("data_prep", *arguments)
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
