@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from data_prep.command import UserError
+from data_prep.command import UserError, first_line
 from data_prep.normaliser import build_normaliser, normalise
 from data_prep.script import dominant_script
 from train.encoding import encode
@@ -72,9 +72,17 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
             model = _empty_model(packaged.config)
             if settings.pretrained:
                 model.load_state_dict(packaged.tensors)
-            return fold_vocabulary(Encoder(model, packaged.pieces, settings.max_length))
+            return fold_vocabulary(_of_length(Encoder(model, packaged.pieces, settings.max_length)))
         settings = replace(settings, path=HUB_TWIN)  # no build of the package here: the same model from the hub
-    return fold_vocabulary(_hub_encoder(settings))
+    return fold_vocabulary(_of_length(_hub_encoder(settings)))
+
+
+def _of_length(encoder: Encoder) -> Encoder:
+    """The encoder itself, if it was made for texts of its `max_length`."""
+    longest = encoder.model.config.max_position_embeddings - PAD - 1  # positions are counted from behind the padding's
+    if encoder.max_length > longest:
+        raise UserError(f"encoder.max_length={encoder.max_length} is more than the encoder was made for: use at most {longest}")
+    return encoder
 
 
 def _empty_model(config: XLMRobertaConfig) -> XLMRobertaModel:
@@ -101,17 +109,20 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
         document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
         config = XLMRobertaConfig.from_pretrained(name)
         if settings.pretrained:
-            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32)
+            # weights from safetensors only: a pickled checkpoint is a program, and this would run it
+            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True)
         else:
             model = _empty_model(config)
-    except (OSError, ValueError) as error:  # the hub's own errors derive from OSError
+        pieces = [(str(piece), float(score)) for piece, score in document["model"]["vocab"]]
+        if len(pieces) > model.config.vocab_size:
+            raise ValueError(f"{len(pieces)} pieces, and rows for {model.config.vocab_size}")
+    except Exception as error:  # the hub's client, the HTTP library below it and the readers of the files all raise their own
         tried = f"the folder {name}" if Path(name).is_dir() else f"{name} on the model hub and in its local cache"
         raise UserError(
-            f"the encoder {settings.name} could not be loaded: tried {tried} ({type(error).__name__}); fetch it once where the "
-            f"hub can be reached with `hf download {name} --local-dir xlmr`, then add `encoder.path=<that folder>`; "
+            f"the encoder {settings.name} could not be loaded: tried {tried} ({type(error).__name__}: {first_line(error)[:160]}); "
+            f"fetch it where the hub can be reached with `hf download {name} --local-dir xlmr`, then add `encoder.path=<that folder>`; "
             "or use `experiment=quickstart`, whose encoder needs no hub"
         ) from error
-    pieces = [(piece, float(score)) for piece, score in document["model"]["vocab"]]
     return Encoder(model, pieces, settings.max_length)
 
 
