@@ -14,7 +14,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from data_prep.secrets import mask
+from data_prep.secrets import mask_given
 
 _full_error = False
 
@@ -103,7 +103,7 @@ def sentence(error: Exception) -> str:
     'no such file: a.csv'
     """
     if isinstance(error, UserError):
-        return mask(" ".join(str(error).split()))
+        return mask_given(" ".join(str(error).split()), sys.argv[1:])
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"{mark.name} is not YAML: {error.problem} in line {mark.line + 1}, column {mark.column + 1}; correct it there"
@@ -116,4 +116,6 @@ def sentence(error: Exception) -> str:
         line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=", "provider=", "main,", "schema="))
     ]
     text = " | ".join(dict.fromkeys(kept))
-    return mask(text.replace("Config search path: |", "").strip(" |")) + " (see --help, or HYDRA_FULL_ERROR=1 for details)"
+    return (
+        mask_given(text.replace("Config search path: |", "").strip(" |"), sys.argv[1:]) + " (see --help, or HYDRA_FULL_ERROR=1 for details)"
+    )

@@ -1,6 +1,7 @@
 """What must not be written down or printed: passwords in addresses and the values of settings that are named like a secret."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 MASK = "***"
@@ -19,6 +20,19 @@ def mask(text: str) -> str:
     text = _ADDRESS.sub(f"{MASK}@", text)
     text = _ASSIGNED.sub(rf"\1={MASK}", text)
     return _KNOWN.sub(MASK, text)
+
+
+def mask_given(text: str, arguments: Sequence[str]) -> str:
+    """`mask`, and every value that the command line gives to a setting named like a secret.
+
+    >>> mask_given("no viable alternative at input '[dalmire'", ["salt=[dalmire", "seed=1"])
+    "no viable alternative at input '***'"
+    """
+    for argument in arguments:
+        given = re.fullmatch(rf"\+*{_NAMES}=(.+)", argument, re.IGNORECASE | re.DOTALL)
+        if given and not given[1].startswith("${"):
+            text = text.replace(given[1], MASK)
+    return mask(text)
 
 
 def masked(value: Any) -> Any:

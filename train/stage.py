@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
-from transformers import set_seed
+from transformers import TrainerState, set_seed
 
 from data_prep.command import UserError, first_line, system_sentence
 from data_prep.files import read_json, write_bytes
@@ -265,6 +265,8 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     if checkpoint is not None:
         stops.restore(checkpoint)
     again = f"`python -m train resume={folder}`"
+    if checkpoint is not None and 0 < trainer.args.max_steps <= int(read_json(checkpoint / "trainer_state.json")["global_step"]):
+        return _take_up_end(trainer, checkpoint)
     try:
         with stops.listening():
             loss: float = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
@@ -279,7 +281,23 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     if stops.signal is not None:
         print(f"stopped by signal {stops.signal} after step {trainer.state.global_step}; go on with {again}", file=sys.stderr)
         raise Interrupted(128 + stops.signal)
+    _check_best(trainer, again)
+    return loss
+
+
+def _take_up_end(trainer: LengthBucketedTrainer, checkpoint: Path) -> float:
+    """Give the model the weights of a training that had made its last step; Trainer itself would make one more."""
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if trainer.args.load_best_model_at_end:
+        _check_best(trainer, "`python -m train` anew")
+        trainer._load_best_model()
+    else:
+        trainer._load_from_checkpoint(str(checkpoint))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return float(np.mean(losses)) if losses else 0.0  # none was logged in so few steps
+
+
+def _check_best(trainer: LengthBucketedTrainer, again: str) -> None:
     best = trainer.state.best_model_checkpoint
     if best is not None and not is_whole(Path(best)):
         raise UserError(f"the best checkpoint {best} was damaged meanwhile: go on with {again}")
-    return loss

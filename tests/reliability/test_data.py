@@ -96,7 +96,7 @@ def file_locked(folder: Path) -> list[str]:
     return command
 
 
-CASES = [
+SETTINGS_AND_FILES = [
     Case("data-mixture-unknown", "a mixture that no config names", "data_prep", "Could not find 'mixture/smaple'", ["mixture=smaple"]),
     Case("data-key-mistyped", "a setting that does not exist", "data_prep", "mixture.near_dupliacte", ["mixture.near_dupliacte=0.5"]),
     Case("data-type-wrong", "a word where a number belongs", "data_prep", "max_leaking", ["mixture.max_leaking=much"]),
@@ -219,6 +219,8 @@ LOCKED = [
 READ_ONLY = Case("data-dir-read-only", "data_dir on a disk that can only be read", "data_prep", "give a", ["data_dir={folder}/data"])
 FULL = Case("data-disk-full", "a disk that fills up while the table is written", "data_prep", "make room there", [])
 
+CASES = [*SETTINGS_AND_FILES, *LOCKED, READ_ONLY, FULL]
+
 # a row's fate: the table holds the others, `rejected.jsonl` this one with the reason
 BAD_ROWS = [
     ("row-text-empty", "a text of white space", {"text": " \u00a0\n"}, "empty text"),
@@ -233,7 +235,7 @@ BAD_ROWS = [
 ]
 
 
-@parametrised(CASES)
+@parametrised(SETTINGS_AND_FILES)
 def test_bad_input_is_one_sentence(case: Case, tmp_path: Path) -> None:
     check(case, tmp_path)
 

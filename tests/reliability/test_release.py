@@ -44,7 +44,7 @@ def suite_case(name: str, what: str, says: str, *overrides: str) -> Case:
 
 SETTINGS = [
     export_case("export-run-missing", "a run that is not there", "no run at nowhere", "run=nowhere"),
-    export_case("export-run-unnamed", "no run named", "Missing mandatory value: run", "run=???"),
+    export_case("export-run-unnamed", "no run named", "missing mandatory value: run", "run=???"),
     export_case("export-release-climbs", "`release=../../etc`", "is not a usable name", "release=../../etc"),
     export_case("export-release-empty", "`release=''`", "is not a usable name", "release=''"),
     export_case("export-release-hidden", "`release=.hidden`", "is not a usable name", "release=.hidden"),
@@ -54,10 +54,15 @@ SETTINGS = [
     evaluate_case("evaluate-both-named", "a release and a run", "give either release", "run={run}"),
     evaluate_case("evaluate-release-missing", "a release that was never exported", "export one with", "release=never"),
     evaluate_case("evaluate-release-climbs", "`release=../tiny`", "is not a usable name", "release=../tiny"),
-    evaluate_case("evaluate-mixture-climbs", "`mixture=../../etc`", "is not a usable name", "mixture=../../etc"),
-    evaluate_case("evaluate-mixture-missing", "a mixture that was not prepared", "holds no prepared data", "mixture=other"),
+    evaluate_case("evaluate-data-missing", "data that were not prepared", "holds no prepared data", "data_dir={folder}/data"),
     evaluate_case("evaluate-gate-unknown", "a gate that no config names", "defualt", "gate=defualt"),
-    evaluate_case("evaluate-rule-unknown", "a rule that the gate does not know", "which does not exist", "+gate.rules.beauty.limit=1"),
+    evaluate_case(
+        "evaluate-rule-unknown",
+        "a rule that the gate does not know",
+        "has a rule beauty, which does not exist",
+        "hydra.searchpath=[file://{folder}/own]",
+        "gate=mine",
+    ),
     evaluate_case(
         "evaluate-tier-without-evidence", "a tier that asks for no rows", "asks for no evidence", "gate.tiers.provisional.min_negatives=0"
     ),
@@ -101,6 +106,9 @@ def place(tiny_workspace: Path, tmp_path: Path) -> Path:
     """A folder with a copy of the tiny run, its release, and somebody's own files."""
     shutil.copytree(tiny_workspace / "releases" / "tiny" / "artifact", tmp_path / "releases" / "tiny" / "artifact")
     shutil.copytree((tiny_workspace / "runs" / "tiny" / "latest").resolve(), tmp_path / "run")
+    (tmp_path / "own" / "gate").mkdir(parents=True)
+    tiers = "tiers: {provisional: {min_negatives: 5, min_positives: 5, max_fpr_upper: 1}}"
+    (tmp_path / "own" / "gate" / "mine.yaml").write_text(f"name: mine\n{tiers}\nrules: {{beauty: {{limit: 1}}}}\n", encoding="utf-8")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "binary.csv").write_bytes(bytes(range(256)) * 9)
     (tmp_path / "thesis" / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
@@ -282,8 +290,8 @@ def test_a_full_disk_leaves_the_old_release(place: Path, tiny_workspace: Path) -
     with small_disk(place, size + 1200) as disk:  # room for half a model beside it
         shutil.copytree(artifact, disk / "mine" / "artifact")
         before = snapshot(disk)
-        command = placed(export_case("", "", "", f"releases_dir={disk}"), tiny_workspace, place).arrange
-        check_sentence(run_here("export", *command, cwd=place), FULL.says)  # type: ignore[arg-type]
+        command = (f"run={place}/run", "release=mine", f"releases_dir={disk}", "variants=[]")
+        check_sentence(run_here("export", *command, cwd=place), FULL.says)
         assert snapshot(disk) == before
 
 
@@ -293,8 +301,8 @@ def test_a_full_disk_leaves_the_old_report(place: Path, tiny_workspace: Path) ->
     with small_disk(place, size + 100) as disk:
         shutil.copytree(artifact, disk / "tiny" / "artifact")
         before = snapshot(disk / "tiny" / "artifact").keys()
-        command = placed(evaluate_case("", "", "", f"releases_dir={disk}"), tiny_workspace, place).arrange
-        check_sentence(run_here("evaluate", *command, cwd=place), FULL_REPORT.says)  # type: ignore[arg-type]
+        command = ("release=tiny", f"releases_dir={disk}", f"data_dir={tiny_workspace}/data", "gate=demo")
+        check_sentence(run_here("evaluate", *command, cwd=place), FULL_REPORT.says)
         assert snapshot(disk / "tiny" / "artifact").keys() == before
         assert not (disk / "tiny" / "report").exists()
 
