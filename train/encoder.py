@@ -12,6 +12,7 @@ from torch import nn
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from data_prep.command import UserError, first_line
+from data_prep.hub import why_unreachable
 from data_prep.normaliser import build_normaliser, normalise
 from data_prep.script import dominant_script
 from train.encoding import encode
@@ -105,12 +106,13 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
     name = settings.path or ""
     try:
         local = Path(name)
-        tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
+        here: dict[str, bool] = {"local_files_only": local.is_dir() or why_unreachable() is not None}  # a folder, or the cache
+        tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json", **here))
         document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
-        config = XLMRobertaConfig.from_pretrained(name)
+        config = XLMRobertaConfig.from_pretrained(name, **here)
         if settings.pretrained:
             # weights from safetensors only: a pickled checkpoint is a program, and this would run it
-            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True)
+            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True, **here)
         else:
             model = _empty_model(config)
         pieces = [(str(piece), float(score)) for piece, score in document["model"]["vocab"]]
