@@ -73,14 +73,14 @@ def user_errors() -> Iterator[None]:
 def system_sentence(error: BaseException) -> str | None:
     """One line for an error of the file system that a user can put right (a full disk, missing permissions); None for any other.
 
-    Libraries in Rust raise errors of their own that name the system's number.
+    Libraries in Rust, and `shutil` for a folder, raise errors of their own that name the system's number.
 
     >>> system_sentence(RuntimeError("I/O error: No space left on device (os error 28)"))
     'No space left on device: make room there, or give a folder on another disk; nothing was published'
     >>> system_sentence(FileNotFoundError(2, "No such file or directory", "a.csv"))
     """
-    named = re.search(r"\(os error (\d+)\)", str(error))
-    number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None
+    named = re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))
+    number = error.errno if isinstance(error, OSError) and error.errno else int(named[1]) if named else None
     if number not in _CURES:
         return None
     place = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""

@@ -106,13 +106,17 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
     name = settings.path or ""
     try:
         local = Path(name)
-        here: dict[str, bool] = {"local_files_only": local.is_dir() or why_unreachable() is not None}  # a folder, or the cache
-        tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json", **here))
+        here = local.is_dir() or why_unreachable() is not None  # in a folder, or in the cache
+        tokenizer_file = (
+            local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json", local_files_only=here))
+        )
         document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
-        config = XLMRobertaConfig.from_pretrained(name, **here)
+        config = XLMRobertaConfig.from_pretrained(name, local_files_only=here)
         if settings.pretrained:
             # weights from safetensors only: a pickled checkpoint is a program, and this would run it
-            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True, **here)
+            model = XLMRobertaModel.from_pretrained(
+                name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True, local_files_only=here
+            )
         else:
             model = _empty_model(config)
         pieces = [(str(piece), float(score)) for piece, score in document["model"]["vocab"]]

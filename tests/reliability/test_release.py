@@ -273,6 +273,7 @@ def test_damaged_reports_and_changed_data(place: Path, tiny_workspace: Path, tmp
 LOCKED = Case("export-not-writable", "no permission to write to releases_dir", "export", "cannot write to", EXPORT)
 READ_ONLY = Case("export-read-only", "releases_dir on a disk that can only be read", "export", "cannot write to", EXPORT)
 FULL = Case("export-disk-full", "a disk that fills up while the model is written", "export", "make room there", [])
+FULL_COPY = Case("publish-disk-full", "a disk that fills up while an artifact is copied", "export.publish", "make room there", [])
 FULL_REPORT = Case("evaluate-disk-full", "a disk that fills up while the report is written", "evaluate", "make room there", [])
 
 
@@ -292,6 +293,17 @@ def test_a_full_disk_leaves_the_old_release(place: Path, tiny_workspace: Path) -
         before = snapshot(disk)
         command = (f"run={place}/run", "release=mine", f"releases_dir={disk}", "variants=[]")
         check_sentence(run_here("export", *command, cwd=place), FULL.says)
+        assert snapshot(disk) == before
+
+
+def test_a_full_disk_leaves_what_was_handed_on(place: Path) -> None:
+    artifact = place / "releases" / "tiny" / "artifact"
+    size = sum(path.stat().st_size for path in artifact.rglob("*")) // 1024
+    with small_disk(place, size + 1200) as disk:
+        shutil.copytree(artifact, disk / "handed_on")
+        before = snapshot(disk)
+        command = ("release=tiny", f"releases_dir={place}/releases", f"to={disk}/handed_on", "dry_run=false")
+        check_sentence(run_here("export.publish", *command, cwd=place), FULL_COPY.says)
         assert snapshot(disk) == before
 
 
@@ -324,4 +336,4 @@ def test_stamping_replaces_the_artifact_as_a_whole(place: Path, monkeypatch: pyt
     assert {name for name, digest in snapshot(artifact).items() if digest != before[name]} == {"SHA256SUMS", "golden.jsonl", "policy.json"}
 
 
-CASES = [*SETTINGS, *DAMAGED_RUNS, *DAMAGED_ARTIFACTS, CHANGED, PREVIOUS, REPORT, LOCKED, READ_ONLY, FULL, FULL_REPORT]
+CASES = [*SETTINGS, *DAMAGED_RUNS, *DAMAGED_ARTIFACTS, CHANGED, PREVIOUS, REPORT, LOCKED, READ_ONLY, FULL, FULL_COPY, FULL_REPORT]
