@@ -76,8 +76,8 @@ def check_mixture(mixture: MixtureSettings) -> None:
     for source in (*mixture.sources.values(), *mixture.held_out.values()):
         check_name("the name of a source", source.name)
     for key in ("validation_fraction", "test_fraction", "max_leaking"):
-        if not 0 <= getattr(mixture, key) < 1:
-            raise UserError(f"mixture.{key}={getattr(mixture, key)} is no share: use at least 0 and less than 1")
+        if not 0 <= getattr(mixture, key) <= 1:
+            raise UserError(f"mixture.{key}={getattr(mixture, key)} is no share: use 0 to 1")
     if mixture.validation_fraction + mixture.test_fraction >= 1:
         raise UserError("mixture.validation_fraction and mixture.test_fraction leave nothing to train on: use less than 1 together")
     if not 0.5 <= mixture.near_duplicate <= 1:

@@ -149,7 +149,7 @@ def train(settings: TrainSettings) -> Path:
         try:
             fitted = fit(settings, train_table, validation_table, folder, corpus)
         except (UserError, OSError):
-            if all(path.name == LOCK for path in (folder / "checkpoints").iterdir()):
+            if all(path.name == LOCK for path in (folder / "checkpoints").glob("*")):
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
             raise
         if is_main_process():
