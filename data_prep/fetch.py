@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from data_prep.command import REPOSITORY, UserError, run_stage, user_errors
 from data_prep.files import sha256
+from data_prep.secrets import mask
 from data_prep.settings import DownloadSettings, MixtureSettings, SourceSettings, to_settings
 
 TIMEOUT_S = (10, 30)  # to connect; between two pieces of an answer
@@ -59,7 +60,7 @@ def main(config: DictConfig) -> None:
         for source, files in zip(sources, listed, strict=True):
             print(describe(source, files, missing, root))
         if missing:
-            print(f"\ndownloading from {settings.mirror}", flush=True)  # so that the terms are seen before any request
+            print(f"\ndownloading from {mask(settings.mirror)}", flush=True)  # so that the terms are seen before any request
         try:
             download_all(missing)
         except KeyboardInterrupt:

@@ -5,13 +5,18 @@ import ctypes
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from data_prep.command import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there, what a killed process left is not removed
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -19,7 +24,8 @@ def publish_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on success it becomes `target`, on any error it vanishes.
 
     The previous `target`, if any, changes places with it in one step where the system can (Linux), so that a process
-    killed at any moment leaves the old or the new one, whole; elsewhere it is moved aside first and deleted last.
+    killed at any moment leaves the old or the new one, whole; elsewhere it is moved aside first and deleted last. Of two
+    processes with one target the last to finish has the last word, and what killed ones left beside it is removed.
 
     Raises
     ------
@@ -28,24 +34,70 @@ def publish_folder(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        partial, held = _begin_folder(target)
     except OSError as error:
         raise UserError(f"cannot write to {target.parent}: {error.strerror}; give a folder that is writable and has space") from error
     try:
-        partial.chmod(0o755)
         yield partial
-        if not target.exists():
-            os.replace(partial, target)
-        elif _exchange(partial, target):
-            shutil.rmtree(partial)
-        else:
-            previous = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-            os.replace(target, previous / target.name)
-            os.replace(partial, target)
-            shutil.rmtree(previous)
+        _take_place(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(held)
+
+
+def _begin_folder(target: Path) -> tuple[Path, int]:
+    """An empty folder beside `target` and the handle that keeps it locked, while abandoned ones, which nobody locks, are removed."""
+    parent = os.open(target.parent, os.O_RDONLY)
+    try:
+        may_lock = _lock(parent, wait=True)  # nobody may take a folder that is made but not yet locked for an abandoned one
+        for abandoned in target.parent.glob(f".{target.name}.partial-*") if may_lock else ():
+            with contextlib.suppress(OSError):
+                handle = os.open(abandoned, os.O_RDONLY)
+                if _lock(handle, wait=False):
+                    shutil.rmtree(abandoned, ignore_errors=True)
+                os.close(handle)
+        partial = _unused_name(target, "partial-")
+        partial.mkdir()
+        held = os.open(partial, os.O_RDONLY)
+        _lock(held, wait=False)
+        return partial, held
+    finally:
+        os.close(parent)
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    """Lock an open file or folder until its handle is closed; False where another holds it or the system cannot."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def _unused_name(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{kind}{secrets.token_hex(6)}")
+
+
+def _take_place(partial: Path, target: Path) -> None:
+    try:
+        os.replace(partial, target)  # fails on a folder that is not empty
+    except OSError:
+        if not target.exists():
+            raise
+    else:
+        return
+    if _exchange(partial, target):
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    previous = _unused_name(target, "partial-")
+    previous.mkdir()
+    os.replace(target, previous / target.name)
+    os.replace(partial, target)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -64,14 +116,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write `content` to `path` atomically; who may read it is as the user's umask says."""
+    temporary = _unused_name(path, "")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

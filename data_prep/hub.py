@@ -1,12 +1,33 @@
 """Rows of a data set on the Hugging Face hub, streamed: nothing is downloaded first, and no code of the set runs."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import datasets
+import requests
+from huggingface_hub import constants
 
-from data_prep.command import UserError
+from data_prep.command import UserError, first_line
 from data_prep.settings import ReaderSettings
+
+PATIENCE_S = 10.0  # for the hub's first answer
+
+
+def why_unreachable() -> str | None:
+    """Why the hub cannot be asked, found out by one request; None if it answers, or if the user has told its client not to ask.
+
+    The client itself asks a hub that hangs again and again, for minutes.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        requests.head(constants.ENDPOINT, timeout=PATIENCE_S)
+    except requests.Timeout:
+        return f"{constants.ENDPOINT} gave no answer in {PATIENCE_S:g} seconds"
+    except requests.RequestException as error:
+        return first_line(error)
+    return None
 
 
 def read_hub(address: str, settings: ReaderSettings) -> Iterator[dict[str, Any]]:
@@ -21,6 +42,8 @@ def read_hub(address: str, settings: ReaderSettings) -> Iterator[dict[str, Any]]
     """
     name, _, revision = address.removeprefix("hf://").partition("@")
     try:
+        if not Path(name).exists() and (reason := why_unreachable()):  # the client takes a folder of that name as well
+            raise ConnectionError(reason)
         loaded = datasets.load_dataset(name, settings.subset, split=settings.split, revision=revision or None, streaming=True)
         splits = loaded if isinstance(loaded, dict) else {settings.split: loaded}
         for split, rows in splits.items():

@@ -80,14 +80,25 @@ def ingest(source: SourceSettings, settings: DataPrepSettings, engine: Engine) -
     root = REPOSITORY if source.embedded else Path(settings.data_root)
     key = cache_key(source, root, heads, settings.salt)
     folder = Path(settings.data_dir) / ".cache" / f"{source.name}-{key}"
-    if not (folder / "account.json").is_file():
+    if not _is_cached(folder):
         for outdated in folder.parent.glob(f"{source.name}-{'?' * len(key)}"):
             shutil.rmtree(outdated, ignore_errors=True)
         with publish_folder(folder) as partial_folder:
             _map_to(partial_folder, source, root, settings, engine)
     with pa.memory_map(str(folder / "examples.arrow")) as file:
         table = pa.ipc.open_file(file).read_all()
-    return Ingested(source, table, read_json(folder / "rejections.json"), read_json(folder / "account.json"), key)
+    account = read_json(folder / "account.json")
+    del account["sha256"]
+    return Ingested(source, table, read_json(folder / "rejections.json"), account, key)
+
+
+def _is_cached(folder: Path) -> bool:
+    """Whether the source was mapped before and what was kept of it is undamaged."""
+    try:
+        kept = read_json(folder / "account.json")["sha256"]
+        return all(sha256(folder / name) == kept[name] for name in ("examples.arrow", "rejections.json"))
+    except (UserError, OSError, LookupError, TypeError):
+        return False
 
 
 def cache_key(source: SourceSettings, root: Path, heads: Sequence[str], salt: str | None) -> str:
@@ -139,6 +150,7 @@ def _map_to(folder: Path, source: SourceSettings, root: Path, settings: DataPrep
         "agreement": {head: asdict(agreement(np.array(judged, dtype=float).reshape(len(judged), -1))) for head, judged in votes.items()},
     }
     write_json(folder / "rejections.json", rejections)
+    account["sha256"] = {name: sha256(folder / name) for name in ("examples.arrow", "rejections.json")}
     write_json(folder / "account.json", account)
 
 

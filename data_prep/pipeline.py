@@ -23,6 +23,7 @@ from data_prep.engine import Engine, open_engine
 from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
 from data_prep.ingest import Ingested, cache_key, code_version, ingest
 from data_prep.language import language_report
+from data_prep.limits import check_data_settings
 from data_prep.mapping import content_hash
 from data_prep.near_duplicates import near_duplicate_pairs
 from data_prep.settings import DataPrepSettings, MixtureSettings
@@ -36,8 +37,10 @@ def prepare(settings: DataPrepSettings) -> Path:
     Raises
     ------
     UserError
-        If a source's files are missing or unreadable, a label value is unknown, nothing is left, or the leakage audit fails.
+        If a setting is unusable, a source's files are missing or unreadable, a label value is unknown, nothing is left, or the
+        leakage audit fails.
     """
+    check_data_settings(settings)
     mixture, heads = settings.mixture, sorted(settings.heads)
     target = Path(settings.data_dir) / mixture.name
     inputs = _inputs(settings)
@@ -88,12 +91,13 @@ def _inputs(settings: DataPrepSettings) -> str:
 
 
 def _is_published(target: Path, inputs: str) -> bool:
-    if not (target / "manifest.json").is_file():
-        return False
-    manifest = read_json(target / "manifest.json")
-    if manifest.get("inputs_sha256") != inputs:
-        return False
-    return all((path := target / "table" / name).is_file() and sha256(path) == digest for name, digest in manifest["table_sha256"].items())
+    try:
+        manifest = read_json(target / "manifest.json")
+        return manifest["inputs_sha256"] == inputs and all(
+            sha256(target / "table" / name) == digest for name, digest in manifest["table_sha256"].items()
+        )
+    except (UserError, OSError, LookupError, TypeError, AttributeError):
+        return False  # none there, or a damaged one, which is made anew
 
 
 class _alone_in:  # noqa: N801 - reads as a phrase
@@ -125,9 +129,9 @@ def _previous_splits(target: Path, mixture: MixtureSettings) -> Mapping[str, str
     """The split of each row as last published, unless other fractions or another seed are asked for now."""
     if not (target / "manifest.json").is_file():
         return {}
-    if read_json(target / "manifest.json").get("splitting") != _splitting(mixture):
-        return {}
     try:
+        if read_json(target / "manifest.json").get("splitting") != _splitting(mixture):
+            return {}
         table = load_examples(target)
     except UserError as error:
         print(f"{error}; rows whose split was a matter of chance may change it")

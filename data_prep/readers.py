@@ -231,6 +231,8 @@ def matching_files(root: Path, pattern: str, format_: str | None = None) -> dict
         return {}
     if PurePosixPath(pattern).is_absolute():
         raise UserError(f"files={pattern} is an absolute path: give a path below data_root, and set data_root to a folder above the file")
+    if ".." in PurePosixPath(pattern).parts:
+        raise UserError(f"files={pattern} leaves data_root: give a path below it without .., and set data_root to a folder above the file")
     pattern = PurePosixPath(pattern).as_posix()
     try:
         matcher = re.compile("".join(map(_as_regex, re.split(WILDCARDS, pattern))))

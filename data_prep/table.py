@@ -8,7 +8,7 @@ import pyarrow as pa
 from datasets import Dataset, load_from_disk
 
 from data_prep.command import UserError
-from data_prep.files import read_json
+from data_prep.files import read_json, sha256
 
 SPLITS = ("train", "validation", "test")
 HARD_NEGATIVES = (
@@ -51,18 +51,22 @@ def load_examples(folder: Path) -> Dataset:
     Raises
     ------
     UserError
-        If the folder holds no complete Example table.
+        If the folder holds no complete Example table, or other bytes than were published.
     """
     if not (folder / "manifest.json").is_file():
         raise UserError(
             f"{folder} holds no prepared data: run `python -m data_prep mixture={folder.name} data_root=<folder of the raw sets>`"
         )
     manifest = read_json(folder / "manifest.json")
+    again = "prepare it again with `python -m data_prep`"
     try:
+        changed = [name for name, digest in manifest["table_sha256"].items() if sha256(folder / "table" / name) != digest]
+        if changed:
+            raise UserError(f"{folder} is damaged ({changed[0]} is not what was published): {again}")
         table = cast(Dataset, load_from_disk(str(folder / "table")))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is damaged ({' '.join(str(error).split())}): prepare it again with `python -m data_prep`") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder} is damaged ({' '.join(str(error).split())}): {again}") from error
     expected = example_schema(manifest["heads"])
     if table.features.arrow_schema.names != expected.names or len(table) != manifest["rows"]:
-        raise UserError(f"{folder} does not match its manifest: prepare it again with `python -m data_prep`")
+        raise UserError(f"{folder} does not match its manifest: {again}")
     return table

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from data_prep.command import UserError
+from data_prep.command import UserError, first_line
 from data_prep.files import read_json
 from evaluate.significance import holm, mcnemar
 from train.loss import MASKED
@@ -77,7 +77,14 @@ def previous_predictions(releases_dir: Path, release: str, wanted: str | None, i
         )
     earlier = [name for name, when in evaluated.items() if when < before] if wanted is None else [wanted]
     for name in sorted(earlier, key=lambda name: (evaluated[name], name), reverse=True):
-        table = pd.read_parquet(releases_dir / name / "report" / PREDICTIONS)
+        path = releases_dir / name / "report" / PREDICTIONS
+        try:
+            table = pd.read_parquet(path)
+            table["id"]
+        except (OSError, ValueError, LookupError) as error:  # ArrowInvalid is a ValueError
+            raise UserError(
+                f"{path} is damaged ({first_line(error)}): evaluate the release {name} again, or name another by previous=<release>"
+            ) from error
         if table["id"].isin(ids).any():
             return name, table
     if wanted is not None:
@@ -86,11 +93,14 @@ def previous_predictions(releases_dir: Path, release: str, wanted: str | None, i
 
 
 def first_evaluations(releases_dir: Path) -> dict[str, str]:
-    """When each release that left predictions was first evaluated (ISO 8601)."""
-    return {
-        path.parent.parent.name: str(read_json(path.parent / "metrics.json")["first_evaluated"])
-        for path in sorted(releases_dir.glob(f"*/report/{PREDICTIONS}"))
-    }
+    """When each release that left predictions was first evaluated (ISO 8601); one with a damaged report is left out."""
+    found = {}
+    for path in sorted(releases_dir.glob(f"*/report/{PREDICTIONS}")):
+        try:
+            found[path.parent.parent.name] = str(read_json(path.parent / "metrics.json")["first_evaluated"])
+        except (UserError, LookupError, TypeError):
+            print(f"{path.parent} is damaged and is not compared with: evaluate that release again")
+    return found
 
 
 def compare_releases(

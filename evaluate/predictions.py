@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data_prep.command import UserError
 from data_prep.files import read_json
 from data_prep.table import load_examples
-from evaluate.settings import EvaluateSettings
+from evaluate.settings import EvaluateSettings, check_evaluate_settings
 from export.bundle import open_artifact
 from export.settings import release_folder
 from train.policy import Policy
@@ -49,6 +49,7 @@ def score(settings: EvaluateSettings) -> Scored:
     UserError
         If neither or both are named, something is missing, or the data were prepared anew since training.
     """
+    check_evaluate_settings(settings)
     if (settings.release is None) == (settings.run is None):
         raise UserError("give either release=<name> (evaluates the artifact) or run=<folder> (evaluates a checkpoint)")
     if settings.release is not None:
@@ -84,6 +85,8 @@ def _rows(settings: EvaluateSettings, record: dict[str, Any]) -> tuple[Dataset, 
             "or evaluate against the table it was trained with"
         )
     heads = sorted(record["settings"]["heads"])
+    if missing := [head for head in heads if head not in table.column_names]:
+        raise UserError(f"{folder} has no column {missing[0]}, which this model answers: prepare that mixture with the model's heads")
     return select_split(table, "test", heads), select_split(table, "train", heads), heads
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from data_prep.command import UserError
 from data_prep.files import publish_folder, read_json, write_json, write_text
 from data_prep.inspect import mask_text
 from data_prep.table import HARD_NEGATIVES
@@ -49,7 +50,10 @@ def write_report(
     """
     context = report_context(scored, measures, settings, functional)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    earlier = read_json(target / "metrics.json") if (target / "metrics.json").is_file() else {}
+    try:
+        earlier = read_json(target / "metrics.json")
+    except UserError:  # none there, or a damaged one, which this report replaces
+        earlier = {}
     document = {key: context[key] for key in ("name", "kind", "mixture", "rows", "prevalence", "encoder", "heads", "not_evaluated")}
     document |= measures.to_json()
     document |= {

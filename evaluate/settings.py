@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from data_prep.command import UserError
+from data_prep.limits import check_name
+
 
 @dataclass
 class TierSettings:
@@ -57,6 +60,25 @@ class EvaluateSettings:
     report: ReportSettings = field(default_factory=ReportSettings)
     data_dir: str = "data"
     releases_dir: str = "releases"
+
+
+def check_evaluate_settings(settings: EvaluateSettings) -> None:
+    """Refuse what no report can be made with.
+
+    Raises
+    ------
+    UserError
+        If a number is out of its range or the mixture's name could lead out of its folder.
+    """
+    if settings.mixture is not None:
+        check_name("mixture", settings.mixture)
+    if not 0 < settings.report.prevalence < 1:
+        raise UserError(f"report.prevalence={settings.report.prevalence} is no share of a stream: use more than 0 and less than 1")
+    if settings.report.examples_per_head < 0:
+        raise UserError(f"report.examples_per_head={settings.report.examples_per_head} is out of range: use 0 or more")
+    for name, tier in settings.gate.tiers.items():
+        if tier.min_negatives < 1 or tier.min_positives < 1 or not 0 <= tier.max_fpr_upper <= 1:
+            raise UserError(f"gate.tiers.{name} asks for no evidence: use counts of at least 1 and a max_fpr_upper from 0 to 1")
 
 
 def register_schemas() -> None:

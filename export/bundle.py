@@ -1,6 +1,7 @@
 """The artifact folder: the contract between export and whoever serves the model."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnx
 import onnxruntime
 from datasets import Dataset
 
-from data_prep.command import UserError
+from data_prep.command import UserError, first_line
 from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
 from export import client, match, verify
 from export.agreement import find_evidence, find_table
@@ -180,22 +181,39 @@ def open_artifact(folder: Path) -> Classifier:
     Raises
     ------
     UserError
-        If the folder is no artifact, or a file was changed since export.
+        If the folder is no artifact, a file was changed since export, or the client cannot work with what is there.
     """
     if not (folder / "SHA256SUMS").is_file():
         raise UserError(f"no artifact at {folder}: export one with `python -m export run=<run> release={folder.parent.name}`")
     altered = verify.altered_files(folder)
     if altered:
         raise UserError(f"{folder}: {'; '.join(altered)}, since export: export the release again")
-    return Classifier(folder)
+    try:
+        return Classifier(folder)
+    except Exception as error:  # whatever JSON, the tokenizer and onnxruntime raise: the files are as listed, and still no artifact
+        raise UserError(f"{folder} cannot be used ({first_line(error)}): export the release again") from error
 
 
 def stamp_tiers(folder: Path, tiers: dict[str, dict[str, str]]) -> None:
-    """Write measured tiers into the artifact's policy, and renew what follows from them: golden decisions and checksums."""
+    """Write measured tiers into the artifact's policy, and renew what follows from them: golden decisions and checksums.
+
+    The artifact changes as a whole: a process killed at any moment leaves the old or the new one, with checksums that hold.
+    """
     policy = read_json(folder / "policy.json")
-    if policy["tiers"] != tiers:
-        policy["tiers"] = tiers
-        write_json(folder / "policy.json", policy)
-        golden = (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-        write_text(folder / "golden.jsonl", _json_lines(_decided([json.loads(line) for line in golden], policy)))
-        write_checksums(folder)
+    if policy["tiers"] == tiers:
+        return
+    policy["tiers"] = tiers
+    golden = (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    with publish_folder(folder) as stamped:
+        shutil.copytree(folder, stamped, dirs_exist_ok=True, copy_function=_link, ignore=shutil.ignore_patterns("__pycache__"))
+        write_json(stamped / "policy.json", policy)
+        write_text(stamped / "golden.jsonl", _json_lines(_decided([json.loads(line) for line in golden], policy)))
+        write_checksums(stamped)
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under a second name, or a copy where the disk knows no such thing; what is written later takes a new file."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -6,7 +6,8 @@
 
 Each line of input is a JSON object with `text` and (better) `language`; each line of output gives, per head, the
 calibrated probability and a decision: `flag`, `pass` or `review`. Standard input is answered line by line, a file
-given to `--batch` at once, which is several times faster. Every flag is a reason for a person to look, never for an
+given to `--batch` at once, which is several times faster. A line that holds no post is answered by {"error": ...}, and the
+exit code is then 2. Every flag is a reason for a person to look, never for an
 automatic removal.
 """
 
@@ -96,10 +97,38 @@ class Classifier:
         return answers
 
 
-def answer(classifier: Classifier, lines: Iterable[str]) -> None:
-    """Print an answer for each line that holds a post."""
-    for said in classifier.predict([json.loads(line) for line in lines if line.strip()]):
-        print(json.dumps(said), flush=True)
+def read_post(line: str) -> dict[str, Any]:
+    """The post that a line of JSON holds: an object with a string `text` and, if known, a string `language`.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        post = json.loads(line)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+    if not isinstance(post, dict) or not isinstance(post.get("text"), str):
+        raise ValueError('no object with a string "text"')
+    if not isinstance(post.get("language"), str | None):
+        raise ValueError('"language" is no string')
+    return post
+
+
+def answer(classifier: Classifier, lines: Iterable[str]) -> bool:
+    """Print an answer for each line that holds a post, and an error for each other that is not blank; False if there was one."""
+    posts: list[dict[str, Any] | str] = []
+    for line in lines:
+        if line.strip():
+            try:
+                posts.append(read_post(line))
+            except ValueError as error:
+                posts.append(str(error))
+    answers = iter(classifier.predict([post for post in posts if isinstance(post, dict)]))
+    for post in posts:
+        print(json.dumps(next(answers) if isinstance(post, dict) else {"error": f"not a post: {post}"}), flush=True)
+    return not any(isinstance(post, str) for post in posts)
 
 
 if __name__ == "__main__":
@@ -107,11 +136,12 @@ if __name__ == "__main__":
     parser.add_argument("--variant", default="fp32", help="fp32 (default), fp16 for GPUs or int8 for processors, where the release has it")
     parser.add_argument("--batch", metavar="FILE", help="score this JSONL file rather than standard input")
     arguments = parser.parse_args()
-    loaded = Classifier(Path(__file__).resolve().parent, arguments.variant)
-    if arguments.batch:
-        posts = Path(arguments.batch).read_text(encoding="utf-8").split("\n")
-        for first in range(0, len(posts), LINES):
-            answer(loaded, posts[first : first + LINES])
-    else:
-        for post in sys.stdin:
-            answer(loaded, [post])
+    try:
+        loaded = Classifier(Path(__file__).resolve().parent, arguments.variant)
+        given = Path(arguments.batch).read_text(encoding="utf-8", errors="replace").split("\n") if arguments.batch else None
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+    chunks = ([line] for line in sys.stdin) if given is None else (given[at : at + LINES] for at in range(0, len(given), LINES))
+    answered = [answer(loaded, chunk) for chunk in chunks]  # every one, whatever came before it
+    sys.exit(0 if all(answered) else 2)

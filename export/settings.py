@@ -1,13 +1,12 @@
 """What `configs/export.yaml` may say."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from data_prep.command import UserError
+from data_prep.limits import check_name
 
 EXTERNAL_ABOVE = 1_900_000_000  # bytes; protobuf cannot hold a message of 2 GiB
 
@@ -61,6 +60,4 @@ def release_folder(releases_dir: str, release: str) -> Path:
     UserError
         If the name could lead out of `releases_dir` or is hard to type.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", release):
-        raise UserError(f"release={release!r} is not a usable name: use letters, digits, dot, dash and underscore, at most 64")
-    return Path(releases_dir) / release
+    return Path(releases_dir) / check_name("release", release)

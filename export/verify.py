@@ -28,6 +28,9 @@ def altered_files(folder: Path) -> list[str]:
             continue
         digest, name = entry.groups()
         listed.add(name)
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            complaints.append(f"SHA256SUMS names a file outside the release: {name}")
+            continue
         if not (folder / name).is_file():
             complaints.append(f"{name} is missing")
             continue

@@ -33,12 +33,16 @@ def seal(checkpoint: Path) -> None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether the checkpoint was sealed and none of its files has changed since."""
+    """Whether the checkpoint was sealed, and its files are those of the seal and no others."""
     try:
         hashes = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return all((checkpoint / name).is_file() and sha256(checkpoint / name) == digest for name, digest in hashes.items())
+    if not isinstance(hashes, dict) or not hashes:
+        return False
+    # a file that the seal does not know has no business there: Trainer would load weights by the names it looks for
+    found = {path.name for path in checkpoint.iterdir() if path.name != SEAL}
+    return found == hashes.keys() and all(sha256(checkpoint / name) == digest for name, digest in hashes.items())
 
 
 def newest_whole_checkpoint(folder: Path) -> Path | None:

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 from transformers import AutoConfig, BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-from data_prep.command import UserError
+from data_prep.command import UserError, first_line
+from data_prep.hub import why_unreachable
 from data_prep.normaliser import build_normaliser, normalise
 from data_prep.script import dominant_script
 from train.encoding import encode
@@ -73,9 +74,17 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
             model = _empty_model(packaged.config)
             if settings.pretrained:
                 model.load_state_dict(packaged.tensors)
-            return fold_vocabulary(Encoder(model, packaged.pieces, settings.max_length))
+            return fold_vocabulary(_of_length(Encoder(model, packaged.pieces, settings.max_length)))
         settings = replace(settings, path=HUB_TWIN)  # no build of the package here: the same model from the hub
-    return fold_vocabulary(_hub_encoder(settings))
+    return fold_vocabulary(_of_length(_hub_encoder(settings)))
+
+
+def _of_length(encoder: Encoder) -> Encoder:
+    """The encoder itself, if it was made for texts of its `max_length`."""
+    longest = encoder.model.config.max_position_embeddings - PAD - 1  # positions are counted from behind the padding's
+    if encoder.max_length > longest:
+        raise UserError(f"encoder.max_length={encoder.max_length} is more than the encoder was made for: use at most {longest}")
+    return encoder
 
 
 def _empty_model(config: XLMRobertaConfig) -> XLMRobertaModel:
@@ -98,35 +107,44 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
     name = settings.path or ""
     try:
         local = Path(name)
-        tokenizer_file = local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json"))
+        here = local.is_dir() or why_unreachable() is not None  # in a folder, or in the cache
+        tokenizer_file = (
+            local / "tokenizer.json" if local.is_dir() else Path(hf_hub_download(name, "tokenizer.json", local_files_only=here))
+        )
         document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, local_files_only=here)
         if config.model_type not in ("xlm-roberta", "bert") or document["model"]["type"] != "Unigram":
             raise UserError(
                 f"the encoder {settings.name} is {config.model_type} with a {document['model']['type']} tokenizer: use one of XLM-R's "
                 "architecture, whose vocabulary is Unigram (docs/extending.md)"
             )
+        # weights from safetensors only: a pickled checkpoint is a program, and this would run it
+        options = {"add_pooling_layer": False, "dtype": torch.float32, "use_safetensors": True, "local_files_only": here}
         if config.model_type == "bert":
-            model = _from_bert(name, config, settings.pretrained)
+            model = _from_bert(config, BertModel.from_pretrained(name, **options) if settings.pretrained else None)
         elif settings.pretrained:
-            model = XLMRobertaModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32)
+            model = XLMRobertaModel.from_pretrained(name, **options)
         else:
             model = _empty_model(config)
-    except (OSError, ValueError) as error:  # the hub's own errors derive from OSError
+        pieces = [(str(piece), float(score)) for piece, score in document["model"]["vocab"]]
+        if len(pieces) > model.config.vocab_size:
+            raise ValueError(f"{len(pieces)} pieces, and rows for {model.config.vocab_size}")
+    except UserError:
+        raise
+    except Exception as error:  # the hub's client, the HTTP library below it and the readers of the files all raise their own
         tried = f"the folder {name}" if Path(name).is_dir() else f"{name} on the model hub and in its local cache"
         raise UserError(
-            f"the encoder {settings.name} could not be loaded: tried {tried} ({type(error).__name__}); fetch it once where the "
-            f"hub can be reached with `hf download {name} --local-dir xlmr`, then add `encoder.path=<that folder>`; "
+            f"the encoder {settings.name} could not be loaded: tried {tried} ({type(error).__name__}: {first_line(error)[:160]}); "
+            f"fetch it where the hub can be reached with `hf download {name} --local-dir xlmr`, then add `encoder.path=<that folder>`; "
             "or use `experiment=quickstart`, whose encoder needs no hub"
         ) from error
-    pieces = [(piece, float(score)) for piece, score in document["model"]["vocab"]]
     return Encoder(model, pieces, settings.max_length)
 
 
-def _from_bert(name: str, config: BertConfig, pretrained: bool) -> XLMRobertaModel:
+def _from_bert(config: BertConfig, bert: BertModel | None) -> XLMRobertaModel:
     """The same network under XLM-R's name: BERT numbers positions from 0, XLM-R from 2 (rows 0 and 1 are never read).
 
-    The small encoders of the E5 family are BERT with XLM-R's vocabulary.
+    The small encoders of the E5 family are BERT with XLM-R's vocabulary. Without a network the weights are random.
     """
     shape = {key: value for key, value in config.to_dict().items() if key in _SHAPE}
     model = _empty_model(
@@ -139,8 +157,8 @@ def _from_bert(name: str, config: BertConfig, pretrained: bool) -> XLMRobertaMod
             eos_token_id=EOS,
         )
     )
-    if pretrained:
-        tensors = BertModel.from_pretrained(name, add_pooling_layer=False, dtype=torch.float32, use_safetensors=True).state_dict()
+    if bert is not None:
+        tensors = bert.state_dict()
         positions = tensors["embeddings.position_embeddings.weight"]
         tensors["embeddings.position_embeddings.weight"] = torch.cat([torch.zeros(2, positions.shape[1]), positions])
         tensors["embeddings.token_type_embeddings.weight"] = tensors["embeddings.token_type_embeddings.weight"][:1]

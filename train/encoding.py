@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer, cache: Path | None = None
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     path = cache / f"{digest.hexdigest()[:32]}.npy"
     try:
-        joined = np.load(path)
+        joined = _undamaged(np.load(path, allow_pickle=False))
         path.touch()  # the least recently used are removed first
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         rows = list(_encoded(texts, tokenizer))
         lengths = np.asarray([len(row) for row in rows], dtype=np.int32)
         joined = np.concatenate([np.asarray([len(rows)], dtype=np.int32), lengths, *rows])
@@ -49,11 +50,24 @@ def _encoded(texts: Sequence[str], tokenizer: Tokenizer) -> Iterable[Ids]:
             yield np.asarray(encoding.ids, dtype=np.int32)
 
 
+def _undamaged(kept: Ids) -> Ids:
+    """What was kept, without the checksum at its end; a ValueError if it is not what was kept."""
+    if kept.ndim != 1 or len(kept) < 2 or kept.dtype != np.int32 or zlib.crc32(kept[:-1].tobytes()) != int(kept[-1:].view(np.uint32)[0]):
+        raise ValueError("damaged")
+    return kept[:-1]
+
+
 def _save(path: Path, joined: Ids) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, joined)
-    Path(temporary).replace(path)
+    checksum = np.asarray([zlib.crc32(joined.tobytes())], dtype=np.uint32).view(np.int32)
+    # what a killed process leaves ends in .npy too, so that it is removed with the least recently used
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="partial-", suffix=".npy")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, np.concatenate([joined, checksum]))
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
     for outdated in sorted(path.parent.glob("*.npy"), key=lambda entry: -entry.stat().st_mtime)[KEPT:]:
         outdated.unlink(missing_ok=True)

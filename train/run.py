@@ -1,24 +1,31 @@
 """The run folder: the contract between training and export."""
 
+import contextlib
 import itertools
 import json
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
+from omegaconf.errors import OmegaConfBaseException
 from tokenizers import Tokenizer
 
-from data_prep.command import UserError
-from data_prep.files import read_json, write_json, write_text
+from data_prep.command import UserError, first_line
+from data_prep.files import read_json, sha256, write_json, write_text
+from data_prep.secrets import masked
 from data_prep.settings import to_settings
 from train.model import MultiHeadClassifier
 from train.policy import Policy
 from train.settings import TrainSettings
 
+LOCK = ".lock"
+_SEALED = ("model/config.json", "model/model.safetensors", "tokenizer.json", "policy.json")
 _RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "datasets", "numpy", "scikit-learn", "hydra-core")
 
 
@@ -49,7 +56,7 @@ def begin_run(folder: Path, settings: TrainSettings, data_manifest: dict[str, An
             continue
         except OSError as error:
             raise UserError(f"cannot make the run folder {folder}: {error.strerror}; give a runs_dir that is writable") from error
-        write_json(candidate / "begun.json", {"settings": asdict(settings), "table_sha256": data_manifest["table_sha256"]})
+        write_json(candidate / "begun.json", {"settings": masked(asdict(settings)), "table_sha256": data_manifest["table_sha256"]})
         return candidate
     raise AssertionError
 
@@ -60,14 +67,38 @@ def unfinished_settings(folder: Path) -> TrainSettings:
     Raises
     ------
     UserError
-        If there is no such run, or it is finished.
+        If there is no such run, it is finished, or its record is damaged.
     """
     if not (folder / "begun.json").is_file():
         raise UserError(f"resume={folder} is no folder of a run: give runs/<name>/<timestamp>")
     if (folder / "run.json").is_file():
         raise UserError(f"the run {folder} is finished: export it with `python -m export run={folder} release=<name>`")
-    settings: TrainSettings = to_settings(read_json(folder / "begun.json")["settings"], TrainSettings)
+    try:
+        settings: TrainSettings = to_settings(read_json(folder / "begun.json")["settings"], TrainSettings)
+    except (LookupError, TypeError, OmegaConfBaseException) as error:
+        raise UserError(f"{folder / 'begun.json'} is not what a run of this version writes ({first_line(error)}): train anew") from error
     return settings
+
+
+@contextlib.contextmanager
+def alone_with(folder: Path) -> Iterator[None]:
+    """Nobody else trains this run meanwhile; the lock ends with the process, however that ends.
+
+    Raises
+    ------
+    UserError
+        If another process does.
+    """
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / "checkpoints" / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(f"another process trains {folder}: wait for it to end, or stop it first") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_run(
@@ -82,19 +113,20 @@ def save_run(
 ) -> None:
     """Write everything export needs; `run.json` comes last and marks the run as complete."""
     model.save_pretrained(folder / "model")
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    write_text(folder / "tokenizer.json", tokenizer.to_str())
     write_json(folder / "policy.json", policy.to_json())
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log))
     write_json(
         folder / "run.json",
         {
-            "settings": asdict(settings),
+            "settings": masked(asdict(settings)),
             "data_manifest": data_manifest,
             "figures": figures,
             "versions": {package: version(package) for package in _RECORDED_PACKAGES},
             "python": platform.python_version(),
             "processor": platform.processor() or platform.machine(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "sha256": {name: sha256(folder / name) for name in _SEALED},
         },
     )
 
@@ -105,19 +137,29 @@ def load_run(folder: Path) -> Run:
     Raises
     ------
     UserError
-        If the folder is missing or the run did not finish.
+        If the folder is missing, the run did not finish, or a file is missing or not what the run wrote.
     """
     if not folder.is_dir():
         raise UserError(f"no run at {folder}: train one with `python -m train experiment=quickstart`")
     if not (folder / "run.json").is_file():
         raise UserError(f"the run {folder} did not finish: go on with `python -m train resume={folder}`, or give a finished run")
-    return Run(
-        folder=folder,
-        model=MultiHeadClassifier.from_pretrained(folder / "model").eval(),
-        tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
-        policy=Policy.from_json(read_json(folder / "policy.json")),
-        record=read_json(folder / "run.json"),
-    )
+    record = read_json(folder / "run.json")
+    try:
+        for name, digest in record.get("sha256", {}).items():  # runs of earlier versions have none
+            if sha256(folder / name) != digest:
+                raise UserError(f"the run {folder} is damaged ({name} was changed since training): restore it from a copy, or train again")
+        return Run(
+            folder=folder,
+            # never pickled weights, and never the hub: a run folder has all it needs
+            model=MultiHeadClassifier.from_pretrained(folder / "model", use_safetensors=True, local_files_only=True).eval(),
+            tokenizer=Tokenizer.from_file(str(folder / "tokenizer.json")),
+            policy=Policy.from_json(read_json(folder / "policy.json")),
+            record=record,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # the libraries below raise errors of many kinds for a damaged file
+        raise UserError(f"the run {folder} is damaged ({first_line(error)}): restore it from a copy, or train again") from error
 
 
 def point_latest(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """The steps of a training run, in the order `python -m train` calls them."""
 
+import contextlib
 import datetime
 import hashlib
+import pickle
 import resource
 import shutil
 import sys
@@ -15,9 +17,9 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
-from transformers import set_seed
+from transformers import TrainerState, set_seed
 
-from data_prep.command import UserError
+from data_prep.command import UserError, first_line, system_sentence
 from data_prep.files import read_json, write_bytes
 from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings
@@ -27,13 +29,14 @@ from train.adapters import add_adapters, merge_adapters
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
 from train.distillation import teacher_logits
 from train.encoder import Encoder, load_encoder, trim_vocabulary
+from train.limits import check_train_settings
 from train.model import MultiHeadClassifier, build_classifier
 from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
 from train.processes import agree, is_main_process
 from train.projection import add_projection
 from train.rounding import round_weights
-from train.run import begin_run, point_latest, save_run, unfinished_settings
+from train.run import LOCK, alone_with, begin_run, point_latest, save_run, unfinished_settings
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows, label_matrix
 from train.trainer import LengthBucketedTrainer, build_trainer, judged_rows, predict_logits
@@ -133,7 +136,11 @@ def train(settings: TrainSettings) -> Path:
     started = time.monotonic()
     folder = Path(settings.resume) if settings.resume else None
     if folder is not None:
+        if (folder / "run.json").is_file() and (folder / "checkpoints").is_dir():  # ended between the last file and the tidying up
+            _tidy_up(folder)
+            return folder
         settings = unfinished_settings(folder)
+    check_train_settings(settings)
     table = find_examples(settings)
     manifest = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")
     heads = sorted(settings.heads)
@@ -148,21 +155,39 @@ def train(settings: TrainSettings) -> Path:
     elif read_json(folder / "begun.json")["table_sha256"] != manifest["table_sha256"]:
         raise UserError(f"the data in {settings.data_dir}/{settings.mixture.name} changed since {folder} began: train again")
 
-    try:
-        fitted = fit(settings, train_table, validation_table, folder, corpus)
-    except UserError:
-        if not any((folder / "checkpoints").glob("*")):
-            shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
-        raise
-    if is_main_process():
-        add_projection(fitted.model, fitted.tokenizer, list(train_table["text"]), settings.projection, settings.trainer.seed)
-        figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
-        plot_run(folder, fitted.log, settings.trainer.best_metric)
-        save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        point_latest(folder)
-        write_index(Path(settings.runs_dir))
+    with alone_with(folder) if is_main_process() else contextlib.nullcontext():
+        try:
+            fitted = fit(settings, train_table, validation_table, folder, corpus)
+        except (UserError, OSError):
+            if all(path.name == LOCK for path in (folder / "checkpoints").glob("*")):
+                shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
+            raise
+        if is_main_process():
+            add_projection(fitted.model, fitted.tokenizer, list(train_table["text"]), settings.projection, settings.trainer.seed)
+            figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
+            try:
+                plot_run(folder, fitted.log, settings.trainer.best_metric)
+                save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)
+            except Exception as error:
+                _tell_full_disk(folder, error)
+                raise
+            _tidy_up(folder)
     return folder
+
+
+def _tidy_up(folder: Path) -> None:
+    """What follows a finished run: it is the latest and in the list, and its checkpoints go, last, as the sign that all is done."""
+    point_latest(folder)
+    write_index(folder.parent.parent)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _tell_full_disk(folder: Path, error: Exception) -> None:
+    """Raise a `UserError` if the disk is full: each library below says so in another way."""
+    if shutil.disk_usage(folder).free < 2**28 or system_sentence(error):
+        raise UserError(
+            f"the disk with {folder} is full ({first_line(error)}): make room, then go on with `python -m train resume={folder}`"
+        ) from error
 
 
 def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path, corpus: Dataset | None = None) -> Fitted:
@@ -251,17 +276,39 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     if checkpoint is not None:
         stops.restore(checkpoint)
     again = f"`python -m train resume={folder}`"
+    if checkpoint is not None and 0 < trainer.args.max_steps <= int(read_json(checkpoint / "trainer_state.json")["global_step"]):
+        return _take_up_end(trainer, checkpoint)
     try:
         with stops.listening():
             loss: float = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
     except Exception as error:
-        if shutil.disk_usage(folder).free < 2**28:
-            raise UserError(f"the disk with {folder} is full ({error}): make room, then go on with {again}") from error
+        _tell_full_disk(folder, error)
+        if checkpoint is not None and isinstance(error, pickle.UnpicklingError):
+            raise UserError(
+                f"{checkpoint} holds a file that is no plain data ({first_line(error)}), so somebody made or changed it: do not "
+                "trust that folder, and train again"
+            ) from error
         raise
     if stops.signal is not None:
         print(f"stopped by signal {stops.signal} after step {trainer.state.global_step}; go on with {again}", file=sys.stderr)
         raise Interrupted(128 + stops.signal)
+    _check_best(trainer, again)
+    return loss
+
+
+def _take_up_end(trainer: LengthBucketedTrainer, checkpoint: Path) -> float:
+    """Give the model the weights of a training that had made its last step; Trainer itself would make one more."""
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if trainer.args.load_best_model_at_end:
+        _check_best(trainer, "`python -m train` anew")
+        trainer._load_best_model()
+    else:
+        trainer._load_from_checkpoint(str(checkpoint))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return float(np.mean(losses)) if losses else 0.0  # none was logged in so few steps
+
+
+def _check_best(trainer: LengthBucketedTrainer, again: str) -> None:
     best = trainer.state.best_model_checkpoint
     if best is not None and not is_whole(Path(best)):
         raise UserError(f"the best checkpoint {best} was damaged meanwhile: go on with {again}")
-    return loss

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from data_prep.command import run_stage, user_errors
 from data_prep.files import publish_folder, write_json, write_text
+from data_prep.limits import check_name
 from data_prep.settings import to_settings
 from evaluate.functional.cases import functional_cases, write_cases
 from evaluate.functional.hatecheck import read_hatecheck
@@ -36,7 +37,7 @@ def main(config: DictConfig) -> None:
         }
         if own:
             tables["terms"] = term_shifts(answer_terms(classifier, term_cases()), settings.resamples)
-        target = release / "functional" / settings.suite.name
+        target = release / "functional" / check_name("suite.name", settings.suite.name)
         with publish_folder(target) as folder:
             if own:
                 write_cases(folder / "cases.csv", cases)

@@ -69,9 +69,9 @@ def test_a_local_folder_in_hub_format_loads(tmp_path: Path) -> None:
     )
     XLMRobertaModel(config).save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": pieces}}), encoding="utf-8")
-    encoder = load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=str(tmp_path)))
+    encoder = load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=str(tmp_path), max_length=32))
     assert encoder.tokenizer.encode("a b").tokens == ["<s>", "▁", "a", "▁", "b", "</s>"]
-    random = load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=str(tmp_path), pretrained=False))
+    random = load_encoder(EncoderSettings(name="xlmr_base", kind="hub", path=str(tmp_path), max_length=32, pretrained=False))
     weights = [loaded.model.embeddings.word_embeddings.weight for loaded in (encoder, random)]
     assert weights[0].shape == weights[1].shape
     assert not torch.equal(*weights)
