@@ -10,6 +10,7 @@ from data_prep.command import run_stage, user_errors
 from data_prep.settings import to_settings
 from evaluate.measures import measure
 from evaluate.predictions import score
+from evaluate.probes import probe
 from evaluate.releases import write_index
 from evaluate.report import beaten_baselines, console_table, write_report
 from evaluate.settings import EvaluateSettings, register_schemas
@@ -23,14 +24,15 @@ def main(config: DictConfig) -> None:
     with user_errors():
         settings: EvaluateSettings = to_settings(config, EvaluateSettings)
         scored = score(settings)
-        measures = measure(scored, settings)
+        probes = probe(scored, settings)
+        measures = measure(scored, settings, probes)
         if settings.release is not None:
             release = release_folder(settings.releases_dir, settings.release)
             stamp_tiers(release / "artifact", measures.tiers)
             target = release / "report"
         else:
             target = Path(str(settings.run)) / "report"
-        folder = write_report(target, scored, measures, settings)
+        folder = write_report(target, scored, measures, settings, probes)
         baselines = beaten_baselines(measures.cells)
         print(console_table(measures.cells))
         print(

@@ -103,9 +103,7 @@ def _in_turn(cases: Sequence[dict[str, Any]], per_cell: int) -> list[dict[str, A
         cells[key].append((place[*key, case["template_id"]], case["case_id"]))
         place[*key, case["template_id"]] += 1
     # of the many templates of derived cases those whose hash, the last of the identifier, comes first
-    kept = {
-        case for cell in cells.values() for _, case in sorted(cell, key=lambda one: (one[0], one[1].rpartition("/")[2]))[:per_cell]
-    }
+    kept = {case for cell in cells.values() for _, case in sorted(cell, key=lambda one: (one[0], one[1].rpartition("/")[2]))[:per_cell]}
     return [case for case in cases if case["case_id"] in kept]
 
 
