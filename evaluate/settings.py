@@ -52,7 +52,7 @@ class ReportSettings:
 class ProbeSettings:
     """How much an artifact is asked beyond its test rows: cost against the width of intervals."""
 
-    cases_per_cell: int | None = None  # of the project's functional suite, per functionality and language; null: all
+    cases_per_cell: int | None = 40  # of the project's functional suite, per functionality and language; null: all
     perturbed_rows: int = 50  # test rows per language, head and label that are edited in ten ways
 
 
