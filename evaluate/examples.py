@@ -79,10 +79,16 @@ def _weighed(pieces: Sequence[Piece], masked: bool) -> dict[str, Any]:
     shades = [sum(abs(piece.weight) / heaviest > level for level in LEVELS) for piece in pieces]
     return {
         "pieces": [
-            (piece.shown(masked), f"{'up' if piece.weight > 0 else 'down'}{shade}" if shade else "")
+            (*_apart(piece.shown(masked)), f"{'up' if piece.weight > 0 else 'down'}{shade}" if shade else "")
             for piece, shade in zip(pieces, shades, strict=True)
         ],
         "heaviest": [
             (piece.shown(masked).strip(), piece.weight) for piece in sorted(pieces, key=lambda piece: -abs(piece.weight))[:HEAVIEST]
         ],
     }
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """The space in front of a word, and the word."""
+    word = text.lstrip()
+    return text[: len(text) - len(word)], word

@@ -105,6 +105,6 @@ def _environment(markdown: bool) -> jinja2.Environment:
     environment.filters.update(
         percent=percent, ends=ends, two=two, two_ends=_two_ends, share=_share, language=language_name, spoken=spoken, kind=kind_name,
         p=p_value, points=_points, number=lambda value: f"{value:,}",
-        signed=lambda value: f"{value:+.1f}".replace("-", "−"),
+        signed=lambda value: f"{value:+.2f}".replace("-", "−"),
     )  # fmt: skip
     return environment

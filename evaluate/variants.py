@@ -36,7 +36,7 @@ def measured_variants(contract: dict[str, Any]) -> list[Variant]:
     """The variants that the artifact's `contract.json` speaks of."""
     return [
         Variant(name, bool(measured["ships"]), str(measured["note"]), [_agreement(name, cell) for cell in measured["agreement"]])
-        for name, measured in contract["measured"].items()
+        for name, measured in contract.get("measured", {}).items()  # releases of earlier versions have none
     ]
 
 

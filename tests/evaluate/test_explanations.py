@@ -76,9 +76,9 @@ def test_shades_follow_the_weights(scored: Scored) -> None:
     (row, column), *_ = worst_errors(scored)
     pieces = [Piece(" heavy", 2.0), Piece(" against", -1.2), Piece(" light", 0.1)]
     shown, *rest = error_examples(scored, {(row, column): pieces}, show_text=True, most=1)
-    assert shown["pieces"] == [(" heavy", "up3"), (" against", "down2"), (" light", "")]
+    assert shown["pieces"] == [(" ", "heavy", "up3"), (" ", "against", "down2"), (" ", "light", "")]
     assert shown["heaviest"] == [("heavy", 2.0), ("against", -1.2), ("light", 0.1)]
     assert [example["first"] for example in (shown, *rest)] == [True, False, True, False], "one of each head at once"
     (masked, *_) = error_examples(scored, {(row, column): pieces}, show_text=False, most=1)
-    assert masked["pieces"][0][0] == " h••••"
+    assert masked["pieces"][0][:2] == (" ", "h••••")
     assert masked["heaviest"][0][0] == "h••••"
