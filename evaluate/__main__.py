@@ -10,6 +10,8 @@ from data_prep.command import run_stage, user_errors
 from data_prep.settings import to_settings
 from evaluate.measures import measure
 from evaluate.predictions import score
+from evaluate.probe_tables import gold_shares
+from evaluate.probes import probe
 from evaluate.releases import write_index
 from evaluate.report import beaten_baselines, console_table, write_report
 from evaluate.settings import EvaluateSettings, register_schemas
@@ -23,20 +25,29 @@ def main(config: DictConfig) -> None:
     with user_errors():
         settings: EvaluateSettings = to_settings(config, EvaluateSettings)
         scored = score(settings)
-        measures = measure(scored, settings)
+        probes = probe(scored, settings)
+        measures = measure(scored, settings, probes)
         if settings.release is not None:
             release = release_folder(settings.releases_dir, settings.release)
             stamp_tiers(release / "artifact", measures.tiers)
             target = release / "report"
         else:
             target = Path(str(settings.run)) / "report"
-        folder = write_report(target, scored, measures, settings)
+        folder = write_report(target, scored, measures, settings, probes)
         baselines = beaten_baselines(measures.cells)
         print(console_table(measures.cells))
         print(
             f"\nF1 above flagging nothing and the keyword list in {baselines['beaten_cells']} of {baselines['evaluated_cells']} evaluated "
             f"cells, and in {baselines['beaten_languages']} of {baselines['evaluated_languages']} languages as a mean over heads"
         )
+        for suite in probes.suites if probes is not None else ():
+            shares = gold_shares(suite)
+            print(
+                f"functional suite {suite.name}, {len(suite.cases):,} cases{' (unvalidated)' if suite.unvalidated else ''}: right on "
+                + " and ".join(
+                    f"{share:.0%} of {'allowed speech' if gold == 'allowed' else 'speech to flag'}" for gold, share in shares.items()
+                )
+            )
         print(
             f"gate {settings.gate.name}: {'pass' if measures.gate.passed else 'fail'}"
             + (f" ({settings.gate.note})" if settings.gate.note else "")

@@ -5,6 +5,7 @@ HTML is escaped by the template engine; here is what it leaves open, and what Ma
 
 import html
 import re
+from typing import Any
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls; tab and line feed are white space
@@ -24,6 +25,15 @@ def visible(text: str) -> str:
     'a\\\\u202eb\\\\x00'
     """
     return _INVISIBLE.sub(lambda found: found.group().encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def visible_strings(value: Any) -> Any:
+    """Plain data with every string in it, keys too, as `visible` writes it: names of sources and languages come from outside."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): visible_strings(inner) for key, inner in value.items()}
+    return [visible_strings(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def excerpt(text: str) -> str:

@@ -15,6 +15,7 @@ from evaluate.languages import language_name
 from evaluate.metrics import Estimate, HeadFigures, Rate
 from evaluate.parallel import Flips
 from evaluate.settings import GateSettings, RuleSettings
+from evaluate.variants import Agreement
 from train.policy import NOT_EVALUATED
 
 PASS, FAIL, NOT_ENOUGH, NOT_APPLICABLE = "pass", "fail", "not enough evidence", "not applicable"
@@ -33,21 +34,14 @@ class Tier:
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """Allowed speech of one kind: how much of it is not flagged."""
+    """Allowed speech of one kind: how much of it is not flagged, on test rows or on cases of a functional suite."""
 
     head: str
     kind: str
     passed: Rate
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How often a smaller variant of the artifact decides as its float32 model does, in one language."""
-
-    head: str
-    variant: str
-    language: str
-    agreeing: Rate
+    language: str = ""  # empty: all languages together
+    suite: str = ""  # empty: test rows
+    validated: bool = True  # a native speaker has signed the suite's cases
 
 
 @dataclass(frozen=True)
@@ -283,21 +277,30 @@ def _calibration(evidence: Evidence, settings: RuleSettings) -> list[Finding]:
 def _hard_negative_rule(kinds: Iterable[str]) -> Callable[[Evidence, RuleSettings], list[Finding]]:
     kinds = tuple(kinds)
 
-    def judge_kinds(evidence: Evidence, settings: RuleSettings) -> list[Finding]:
+    def judge_head(head: str, evidence: Evidence, settings: RuleSettings) -> list[Finding]:
+        """All languages together where test rows suffice, and every language that claims a tier, where each kind must be shown."""
+        enough = [one for one in evidence.hard_negatives if one.head == head and one.passed.of >= settings.negatives and one.kind in kinds]
+        claimed = [language for (of, language), tier in evidence.tiers.items() if of == head and tier.name != NOT_EVALUATED]
         findings = []
-        for head in evidence.heads:
-            found = {one.kind: one.passed for one in evidence.hard_negatives if one.head == head}
-            missing = [kind for kind in kinds if kind not in found or found[kind].of < settings.negatives]
-            for kind in kinds:
-                if kind not in missing:
-                    verdict, words = _bounded(found[kind].value, found[kind].low, settings.limit, False, "not flagged")
-                    findings.append(Finding(head, kind_name(kind), verdict, words))
-            if missing:
-                reason = f"fewer than {settings.negatives:,} test rows of {', '.join(map(kind_name, missing))}"
-                findings.append(Finding(head, "", NOT_ENOUGH, reason))
+        for language in ("", *claimed):
+            found = [one for one in enough if one.language == language]
+            findings += [_not_flagged(one, settings) for one in found]
+            missing = [kind for kind in kinds if kind not in {one.kind for one in found}]
+            if missing and (language or not claimed):
+                reason = f"fewer than {settings.negatives:,} test rows or cases of {', '.join(map(kind_name, missing))}"
+                findings.append(Finding(head, language and language_name(language), NOT_ENOUGH, reason))
         return findings
 
-    return judge_kinds
+    return lambda evidence, settings: [finding for head in evidence.heads for finding in judge_head(head, evidence, settings)]
+
+
+def _not_flagged(one: HardNegatives, settings: RuleSettings) -> Finding:
+    verdict, words = _bounded(one.passed.value, one.passed.low, settings.limit, False, "not flagged")
+    words += f" of {one.passed.of:,} {'cases' if one.suite else 'rows'}"
+    if settings.validated and not one.validated and verdict == PASS:
+        verdict, words = NOT_ENOUGH, f"{words}, but no native speaker has validated the cases"
+    where = ", ".join(filter(None, (one.language and language_name(one.language), kind_name(one.kind))))
+    return Finding(one.head, where, verdict, words)
 
 
 def _decision_flips(evidence: Evidence, settings: RuleSettings) -> list[Finding]:

@@ -14,11 +14,14 @@ from evaluate.bootstrap import FIGURES, bootstrap_figures, interval, reflected_i
 from evaluate.calibration import Reliability, Sweep, reliability, threshold_sweep
 from evaluate.changes import Comparison, compare_releases, previous_predictions
 from evaluate.fairness import Fairness, compare_languages
-from evaluate.gate import Agreement, Evidence, Gate, HardNegatives, Tier, assign_tier, judge
-from evaluate.metrics import Estimate, Floats, HeadFigures, clustered_rate, head_figures, precision_at_prevalence
+from evaluate.functional.suite import SuiteResult
+from evaluate.gate import Evidence, Gate, HardNegatives, Tier, assign_tier, judge
+from evaluate.metrics import Estimate, Floats, HeadFigures, Rate, clustered_rate, head_figures, precision_at_prevalence
 from evaluate.parallel import Flips, count_flips
 from evaluate.predictions import Scored
+from evaluate.probes import Probes
 from evaluate.settings import EvaluateSettings
+from evaluate.variants import shipped_agreement
 from train.loss import MASKED
 from train.tokenised import label_matrix
 
@@ -84,13 +87,13 @@ class Measures:
         return asdict(self)
 
 
-def measure(scored: Scored, settings: EvaluateSettings, agreement: Sequence[Agreement] | None = None) -> Measures:
+def measure(scored: Scored, settings: EvaluateSettings, probes: Probes | None = None) -> Measures:
     """Measure every head in every group of judged test rows, compare, and judge the release.
 
     Parameters
     ----------
-    agreement
-        How often the artifact's int8 model decides as its float32 model does; None if it ships none.
+    probes
+        What the artifact answered beyond its test rows: the gate judges allowed speech and the int8 model with it.
     """
     frame = row_keys(scored)
     families = np.asarray(pd.factorize(frame["family"])[0], dtype=np.int64)
@@ -143,7 +146,9 @@ def measure(scored: Scored, settings: EvaluateSettings, agreement: Sequence[Agre
         rate_draws = {language: (draws["fpr"][by_language[language]], draws["fnr"][by_language[language]]) for language in measured}
         fairness.append(compare_languages(head, truth, flagged, languages[rows], measured, rate_draws, settings.gate.reference))
         flips += count_flips(head, frame, scored.labels[:, column], scored.flagged[:, column], settings.gate.reference)
-    hard_negatives = count_hard_negatives(scored, families)
+    hard_negatives = count_hard_negatives(scored, families, languages)
+    if probes is not None:
+        hard_negatives += [one for suite in probes.suites for one in suite_hard_negatives(suite)]
     comparison = _compare_with_previous(scored, settings, languages, families)
     evidence = Evidence(
         heads=scored.heads,
@@ -154,7 +159,7 @@ def measure(scored: Scored, settings: EvaluateSettings, agreement: Sequence[Agre
         hard_negatives=hard_negatives,
         flips=flips,
         comparison=comparison,
-        agreement=agreement,
+        agreement=None if probes is None else shipped_agreement(probes.variants),
     )
     return Measures(
         cells=cells,
@@ -222,16 +227,32 @@ def group_rows(keys: pd.DataFrame) -> tuple[list[tuple[str, str, str, str, str]]
     return names, members
 
 
-def count_hard_negatives(scored: Scored, families: npt.NDArray[np.int64]) -> list[HardNegatives]:
-    """Per head and named kind of allowed speech (docs/taxonomy.md) the share of negatives that is not flagged, over all languages."""
+def count_hard_negatives(scored: Scored, families: npt.NDArray[np.int64], languages: npt.NDArray[np.str_]) -> list[HardNegatives]:
+    """Per head and kind of allowed speech (docs/taxonomy.md) the share of negatives not flagged: over all languages, and in each."""
     kinds = np.asarray([kind or "" for kind in scored.rows["hard_negative"][:]])
     found = []
     for column, head in enumerate(scored.heads):
         for kind in sorted(set(kinds.tolist()) - {""}):
-            rows = (kinds == kind) & (scored.labels[:, column] == 0)
-            if rows.any():
-                found.append(HardNegatives(head, kind, clustered_rate(~scored.flagged[rows, column], families[rows])))
+            of_kind = (kinds == kind) & (scored.labels[:, column] == 0)
+            for language in ("", *sorted(set(languages[of_kind].tolist()))) if of_kind.any() else ():
+                rows = of_kind & ((languages == language) | (language == ""))
+                found.append(HardNegatives(head, kind, clustered_rate(~scored.flagged[rows, column], families[rows]), language))
     return found
+
+
+def suite_hard_negatives(suite: SuiteResult) -> list[HardNegatives]:
+    """The same of a functional suite's cases, by language; intervals count cases, as `pass_rates` explains."""
+    return [
+        HardNegatives(
+            head=str(row["head"]),
+            kind=str(row["hard_negative"]),
+            passed=Rate(row["rate"], row["low"], row["high"], int(row["passed"]), int(row["cases"]), float(row["cases"])),
+            language=str(row["language"]),
+            suite=suite.name,
+            validated=bool(row["validated"]),
+        )
+        for row in suite.hard_negatives.to_dict("records")
+    ]
 
 
 def _compare_with_previous(

@@ -1,5 +1,6 @@
 """Score the test rows with what ships: the artifact, its own tokenizer and its own policy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from data_prep.files import read_json
 from data_prep.table import load_examples
 from evaluate.settings import EvaluateSettings, check_evaluate_settings
 from export.bundle import open_artifact
+from export.client import Classifier
 from export.settings import release_folder
 from train.policy import Policy
 from train.run import load_run
@@ -21,7 +23,7 @@ from train.stage import select_split
 from train.tokenised import TokenisedRows, label_matrix
 from train.trainer import predict_logits
 
-CHUNK = 2000
+CHUNK = 500
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Scored:
     decided: npt.NDArray[np.bool_]  # outside the policy's review band
     policy: Policy
     record: dict[str, Any]  # the run's
+    classifier: Classifier | None  # the artifact's client, to ask more of it; None for a checkpoint
 
 
 def score(settings: EvaluateSettings) -> Scored:
@@ -57,21 +60,37 @@ def score(settings: EvaluateSettings) -> Scored:
         classifier = open_artifact(artifact)
         record = read_json(artifact / "training.json")
         rows, train_rows, heads = _rows(settings, record)
-        texts = rows["text"][:]
-        # long and short texts apart, in chunks, so that progress shows and batches pad little
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        logits = np.empty((len(texts), len(heads)), dtype=np.float32)
-        for start in tqdm(range(0, len(texts), CHUNK), desc="scoring", unit=" chunks", disable=None):
-            chunk = order[start : start + CHUNK]
-            logits[chunk] = classifier.run([texts[index] for index in chunk])[0]
+        logits = artifact_logits(classifier, rows["text"][:], "scoring test rows")
         policy = Policy.from_json(classifier.policy)
         name, kind = settings.release, "artifact"
     else:
+        classifier = None
         run = load_run(Path(str(settings.run)))
         record, policy, name, kind = run.record, run.policy, run.folder.resolve().name, "checkpoint"
         rows, train_rows, heads = _rows(settings, record)
         logits, _ = predict_logits(run.model, TokenisedRows(rows, run.tokenizer, heads))
-    return _decide(name, kind, rows, train_rows, heads, logits, policy, record)
+    return _decide(name, kind, rows, train_rows, heads, logits, policy, record, classifier)
+
+
+def artifact_logits(classifier: Classifier, texts: Sequence[str], doing: str) -> npt.NDArray[np.float32]:
+    """The artifact's logits, shape (texts, heads); `doing` is what the progress bar says."""
+    # long and short texts apart, in chunks, so that progress shows and batches pad little
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    logits = np.empty((len(texts), len(classifier.contract["heads"])), dtype=np.float32)
+    with tqdm(total=len(texts), desc=doing, unit=" texts", disable=None) as progress:
+        for start in range(0, len(texts), CHUNK):
+            chunk = order[start : start + CHUNK]
+            logits[chunk] = classifier.run([texts[index] for index in chunk])[0]
+            progress.update(len(chunk))
+    return logits
+
+
+def probabilities_of(
+    classifier: Classifier, policy: Policy, heads: Sequence[str], texts: Sequence[str], languages: Sequence[str], doing: str
+) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities of texts that are no test rows, shape (texts, heads)."""
+    logits = artifact_logits(classifier, texts, doing)
+    return np.stack([policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)], axis=1)
 
 
 def _rows(settings: EvaluateSettings, record: dict[str, Any]) -> tuple[Dataset, Dataset, list[str]]:
@@ -99,6 +118,7 @@ def _decide(
     logits: npt.NDArray[np.float32],
     policy: Policy,
     record: dict[str, Any],
+    classifier: Classifier | None,
 ) -> Scored:
     languages = rows["language"][:]
     probabilities = np.stack([policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)], axis=1)
@@ -116,4 +136,5 @@ def _decide(
         decided=np.abs(probabilities - thresholds) >= bands,
         policy=policy,
         record=record,
+        classifier=classifier,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from data_prep.command import UserError
 from data_prep.files import read_json, write_text
-from evaluate.report import axis_end, render_html
+from evaluate.rendering import axis_end, render_html
 
 # figure, title, is less better
 TRENDS = (

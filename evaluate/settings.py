@@ -7,6 +7,7 @@ from omegaconf import MISSING
 
 from data_prep.command import UserError
 from data_prep.limits import check_name
+from evaluate.functional.settings import SuiteSettings
 
 
 @dataclass
@@ -26,6 +27,7 @@ class RuleSettings:
     negatives: int = 0
     positives: int = 0
     rows: int = 0  # of any label; for parallel sentences, pairs
+    validated: bool = False  # cases of a functional suite let it pass only in languages whose native speakers have signed them
 
 
 @dataclass
@@ -49,6 +51,14 @@ class ReportSettings:
 
 
 @dataclass
+class ProbeSettings:
+    """How much an artifact is asked beyond its test rows: cost against the width of intervals."""
+
+    cases_per_cell: int | None = 40  # of the project's functional suite, per functionality and language; null: all
+    perturbed_rows: int = 50  # test rows per language, head and label that are edited in ten ways
+
+
+@dataclass
 class EvaluateSettings:
     """The primary config of `python -m evaluate`: give either `release` or `run`."""
 
@@ -58,6 +68,8 @@ class EvaluateSettings:
     mixture: str | None = None  # null: the mixture the run was trained on
     gate: GateSettings = field(default_factory=GateSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
+    suites: dict[str, SuiteSettings] = field(default_factory=dict)  # functional suites, of configs/suite
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
     data_dir: str = "data"
     releases_dir: str = "releases"
 

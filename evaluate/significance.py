@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import binomtest, fisher_exact, norm
 
-from evaluate.metrics import CONFIDENCE, Estimate, Rate
+from evaluate.metrics import CONFIDENCE, Estimate, Rate, clustered_rate
 
 POWER = 0.8
 
@@ -50,6 +50,32 @@ def rates_differ(rate: Rate, other: Rate) -> float:
         count = round((one.value or 0) * one.effective)
         counts.append([count, of - count])
     return float(fisher_exact(np.asarray(counts)).pvalue)
+
+
+def paired_difference(
+    gained: npt.NDArray[np.bool_], lost: npt.NDArray[np.bool_], families: npt.NDArray[np.int64] | None = None
+) -> Estimate:
+    """The share of rows that gain less the share that lose: a difference of two rates on the same rows, with its 95% interval.
+
+    The adjusted Wald interval of Bonett and Price (2012), with counts discounted for rows of one family as `clustered_rate` does.
+
+    Parameters
+    ----------
+    gained, lost, families
+        Shape (rows,); no row does both.
+
+    >>> paired_difference(np.array([True, True, False, False]), np.array([False, False, False, False])).value
+    0.5
+    """
+    of = len(gained)
+    if not of:
+        return Estimate(None)
+    effective = clustered_rate(gained | lost, families).effective
+    up, down = (float(hits.sum()) * effective / of for hits in (gained, lost))
+    more, less = (up + 1) / (effective + 2), (down + 1) / (effective + 2)
+    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((more + less - (more - less) ** 2) / (effective + 2))
+    value = float(gained.mean() - lost.mean())
+    return Estimate(value, max(-1.0, min(value, more - less - half)), min(1.0, max(value, more - less + half)))
 
 
 def mcnemar(worse: npt.NDArray[np.bool_], better: npt.NDArray[np.bool_], families: npt.NDArray[np.int64]) -> float:

@@ -4,8 +4,10 @@ Every edit leaves what a person reads nearly as it was, so a case keeps its gold
 leaves a text as it is does not apply to it. Equal texts are edited alike, whenever and wherever.
 """
 
+import itertools
 import random
 import re
+import string
 import unicodedata
 from collections.abc import Callable
 
@@ -23,6 +25,9 @@ LOOKALIKES = {
     "Latn": str.maketrans("aceopxyABEKMHOPCTX", "асеорхуАВЕКМНОРСТХ"),  # Latin letters -> Cyrillic ones of the same shape
     "Cyrl": str.maketrans("асеорхуАВЕКМНОРСТХ", "aceopxyABEKMHOPCTX"),
 }
+VOWELS = re.compile("[aeiouyаеиоуыэюя]", re.IGNORECASE)
+CONSONANTS = re.compile("[\u0628-\u063a\u0641-\u0647\u0679-\u06af\u06ba\u06be\u06c1](?![\u064b-\u0652])")
+BOLD = {ord(letter): 0x1D5D4 + place for place, letter in enumerate(string.ascii_uppercase + string.ascii_lowercase)}  # sans-serif
 LEET = str.maketrans("aeiost", "4310$7")
 ROMANISATION = str.maketrans(
     {
@@ -174,6 +179,52 @@ def obfuscations(language: str, script: str) -> tuple[Transformation, ...]:
     """How a writer may hide the same post from a filter."""
     own = {"Latn": (leet, latin_lookalikes), "Cyrl": (cyrillic_lookalikes,)}
     return (*_OBFUSCATIONS, *own.get(script, ()))
+
+
+def accented(text: str) -> str:
+    """An acute accent above the vowels of every word of at least four letters.
+
+    >>> accented("we attack") == "we a\\u0301ttacka\\u0301"
+    False
+    >>> accented("the raid") == "the ra\\u0301i\\u0301d"
+    True
+    """
+    return LETTERS.sub(lambda word: VOWELS.sub(lambda vowel: f"{vowel[0]}\u0301", word[0]) if len(word[0]) >= 4 else word[0], text)
+
+
+def with_vowel_signs(text: str) -> str:
+    """Arabic vowel signs after the consonants, as in schoolbooks and scripture; they take turns and are no spelling of any word."""
+    signs = itertools.cycle("\u064e\u0650\u064f")
+    return CONSONANTS.sub(lambda letter: letter[0] + next(signs), text)
+
+
+def styled(text: str) -> str:
+    """Latin letters as the bold ones that mathematics has, which posts use for headings.
+
+    >>> styled("Ruvel") == "\\U0001d5e5\\U0001d602\\U0001d603\\U0001d5f2\\U0001d5f9"
+    True
+    """
+    return text.translate(BOLD)
+
+
+def _tagged(text: str, tags: tuple[str, str, str]) -> str:
+    words = text.split(" ")
+    middle = -(-len(words) // 2)
+    return " ".join([tags[0], *words[:middle], tags[1], *words[middle:], tags[2]])
+
+
+def with_english_tags(text: str) -> str:
+    """English fillers before, within and after: code-switching that changes no content (tag-switching, Poplack 1980).
+
+    >>> with_english_tags("раз два")
+    'you know раз I mean два bro'
+    """
+    return _tagged(text, ("you know", "I mean", "bro"))
+
+
+def with_urdu_tags(text: str) -> str:
+    """Roman Urdu fillers before, within and after, for English text."""
+    return _tagged(text, ("yaar", "matlab", "bhai"))
 
 
 def decorated(text: str) -> str:

@@ -10,11 +10,13 @@ from data_prep.command import run_stage, user_errors
 from data_prep.files import publish_folder, write_json, write_text
 from data_prep.limits import check_name
 from data_prep.settings import to_settings
-from evaluate.functional.cases import functional_cases, write_cases
-from evaluate.functional.hatecheck import read_hatecheck
-from evaluate.functional.scoring import answer_cases, hard_negative_rates, pair_consistency, pass_rates
+from evaluate.escaping import visible, visible_strings
+from evaluate.functional.cases import write_cases
+from evaluate.functional.scoring import hard_negative_rates, pair_consistency, pass_rates
 from evaluate.functional.settings import FunctionalSettings, register_schemas
+from evaluate.functional.suite import SuiteResult, ask_suite
 from evaluate.functional.terms import answer_terms, term_cases, term_shifts
+from evaluate.tables import to_csv
 from export.bundle import open_artifact
 from export.settings import release_folder
 
@@ -26,35 +28,34 @@ def main(config: DictConfig) -> None:
         settings: FunctionalSettings = to_settings(config, FunctionalSettings)
         release = release_folder(settings.releases_dir, settings.release)
         classifier = open_artifact(release / "artifact")
-        own = settings.suite.file is None
-        cases = functional_cases() if own else read_hatecheck(Path(str(settings.suite.file)), settings.suite)
-        answers = answer_cases(classifier, cases)
-        tables = {
-            "pass_rates": pass_rates(answers),
-            "pass_rates_by_head": pass_rates(answers, ["head", "functionality", "language"]),
-            "hard_negatives": hard_negative_rates(answers),
-            "pairs": pair_consistency(answers),
-        }
-        if own:
-            tables["terms"] = term_shifts(answer_terms(classifier, term_cases()), settings.resamples)
+        result = ask_suite(classifier, settings.suite)
+        terms = term_shifts(answer_terms(classifier, term_cases()), settings.resamples) if settings.suite.file is None else None
         target = release / "functional" / check_name("suite.name", settings.suite.name)
-        with publish_folder(target) as folder:
-            if own:
-                write_cases(folder / "cases.csv", cases)
-            write_text(folder / "answers.csv", answers.drop(columns="text").to_csv(index=False, lineterminator="\n"))
-            for name, table in tables.items():
-                write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-            summary = {"release": settings.release, "suite": settings.suite.name, "unvalidated": unvalidated_languages(cases)}
-            write_json(folder / "functional.json", {**summary, **{name: _records(table) for name, table in tables.items()}})
-        print(heat_table(tables["pass_rates"]))
-        print(f"\n{', '.join(summary['unvalidated'])}: not validated by native speakers" if summary["unvalidated"] else "")
-        print(f"functional suite {settings.suite.name}: {answers['case_id'].nunique():,} cases -> {target / 'pass_rates.csv'}")
+        write_tables(target, settings.release, result, terms)
+        print(heat_table(result.pass_rates))
+        print(f"\n{', '.join(map(visible, result.unvalidated))}: not validated by native speakers" if result.unvalidated else "")
+        print(f"functional suite {settings.suite.name}: {len(result.cases):,} cases -> {target / 'pass_rates.csv'}")
         print(f"next: python -m evaluate release={settings.release}")
 
 
-def unvalidated_languages(cases: pd.DataFrame) -> list[str]:
-    """Languages of which no native speaker has signed the cases."""
-    return sorted(cases.loc[cases["validated_by"] == "", "language"].unique())
+def write_tables(target: Path, release: str, result: SuiteResult, terms: pd.DataFrame | None) -> None:
+    """Write a suite's tables as CSV and JSON, atomically; `terms` are the shifts of exchanged terms, which only the own suite has."""
+    tables = {
+        "pass_rates": result.pass_rates,
+        "pass_rates_by_head": pass_rates(result.answers, ["head", "functionality", "language"]),
+        "hard_negatives": hard_negative_rates(result.answers),
+        "pairs": pair_consistency(result.answers),
+    }
+    with publish_folder(target) as folder:
+        if terms is not None:
+            tables["terms"] = terms
+            write_cases(folder / "cases.csv", result.cases)
+        write_text(folder / "answers.csv", to_csv(result.answers.drop(columns="text")))
+        for name, table in tables.items():
+            write_text(folder / f"{name}.csv", to_csv(table))
+        summary = {"release": release, "suite": result.name, "unvalidated": result.unvalidated}
+        document = {**summary, **{name: _records(table) for name, table in tables.items()}}
+        write_json(folder / "functional.json", visible_strings(document))
 
 
 def heat_table(rates: pd.DataFrame) -> str:
@@ -65,7 +66,9 @@ def heat_table(rates: pd.DataFrame) -> str:
         columns=lambda name: f"{name}*" if name in abstaining else name
     )
     note = "\n* the artifact sends every post of this language to review; shown is the raw comparison with its threshold"
-    return str(shown.rename_axis(index=None, columns=None).to_string()) + (note if abstaining else "")
+    return str(shown.rename_axis(index=None, columns=None).rename(index=visible, columns=visible).to_string()) + (
+        note if abstaining else ""
+    )
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, object]]:

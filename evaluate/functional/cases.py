@@ -7,8 +7,10 @@ signs). All groups and places are fictional.
 """
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -24,64 +26,85 @@ KINDS = {"script_variation": script_variations, "obfuscation": obfuscations}
 DERIVED_PER_FUNCTIONALITY = 6  # of each kind and language: 9 positive functionalities and 19 negative ones give cells above 40
 
 
-def functional_cases() -> pd.DataFrame:
-    """All cases of the suite, always the same, in the order of `functionalities.yaml`."""
-    cases = _template_cases()
-    return pd.concat([cases, *(_derived_cases(cases, kind) for kind in KINDS)], ignore_index=True)
+def functional_cases(per_cell: int | None = None) -> pd.DataFrame:
+    """The suite's cases, always the same, in the order of `functionalities.yaml`.
+
+    Parameters
+    ----------
+    per_cell
+        At most so many of each functionality and language, over all of its templates in turn; None: all.
+    """
+    own = _template_cases()
+    cells: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for case in own:
+        cells[case["language"], case["functionality"]].append(case)
+    for cell in cells.values():
+        cell.sort(key=lambda case: case["case_id"])
+    cases = own + [case for kind in KINDS for cell in cells.values() for case in _derived_cases(cell, kind)]
+    return _as_cases(pd.DataFrame(cases if per_cell is None else _in_turn(cases, per_cell)))
 
 
-def _template_cases() -> pd.DataFrame:
+def _template_cases() -> list[dict[str, Any]]:
     meanings = yaml.safe_load(FUNCTIONALITIES.read_text(encoding="utf-8"))["classes"]
     validated_by = {}
     for path in FUNCTIONALITIES.parent.glob("*.yaml"):
         if path != FUNCTIONALITIES:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
             validated_by[document["language"]] = document["validated_by"]
-    rows = pd.DataFrame(read_templates(FUNCTIONALITIES))
-    rows["functionality"], rows["number"] = rows["concept"].str.rsplit("_", n=1).str[0], rows["concept"].str.rsplit("_", n=1).str[1]
-    rows["filling"] = rows["filling"].map(lambda filling: repr(sorted(filling.items())))
-    rows["case_id"] = [
-        _case_id(language, template, text) for language, template, text in zip(rows["language"], rows["concept"], rows["text"], strict=True)
-    ]
-    known = rows.set_index(["language", "concept", "filling"])["case_id"].to_dict()
-    pairs = zip(rows["language"], rows["contrast"].fillna("") + "_" + rows["number"], rows["filling"], strict=True)
-    rows["ref_case_id"] = [known.get(pair, "") for pair in pairs]
+    rows = read_templates(FUNCTIONALITIES)
+    for row in rows:
+        row["functionality"], _, row["number"] = row["concept"].rpartition("_")
+        row["filling"] = repr(sorted(row["filling"].items()))
+        row["case_id"] = _case_id(row["language"], row["concept"], row["text"])
+        row |= {"template_id": row["concept"], "derived": "", "validated_by": validated_by[row["language"]]}
+    known = {(row["language"], row["concept"], row["filling"]): row["case_id"] for row in rows}
+    for row in rows:
+        row["ref_case_id"] = known.get((row["language"], f"{row['contrast'] or ''}_{row['number']}", row["filling"]), "")
     order = {name: place for place, name in enumerate(meanings)}
-    rows = rows.sort_values(
-        ["language", "functionality", "case_id"], key=lambda column: column.map(order) if column.name == "functionality" else column
-    )
-    return _as_cases(rows.assign(template_id=rows["concept"], derived="", validated_by=rows["language"].map(validated_by)))
+    return sorted(rows, key=lambda row: (row["language"], order[row["functionality"]], row["case_id"]))
 
 
-def _derived_cases(cases: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Some cases of every functionality and language, written differently; the transformations take turns."""
-    rows = []
-    for (language, _), of_cell in cases.groupby(["language", "functionality"], sort=False):
-        script = of_cell["script"].iloc[0]
-        transformations = KINDS[kind](str(language), str(script))
-        taken: set[str] = set()
-        for turn, case in enumerate(of_cell.sort_values("case_id").to_dict("records")):
-            if len(taken) == DERIVED_PER_FUNCTIONALITY:
+def _derived_cases(cell: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Some cases of a functionality and language, written differently; the transformations take turns."""
+    rows: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    language = cell[0]["language"]
+    transformations = KINDS[kind](language, dominant_script(cell[0]["text"]))
+    for turn, case in enumerate(cell):
+        if len(taken) == DERIVED_PER_FUNCTIONALITY:
+            break
+        for transformation in (*transformations[turn % len(transformations) :], *transformations[: turn % len(transformations)]):
+            text = transformation(case["text"])
+            if text not in (case["text"], *taken):
+                taken.add(text)
+                positive = any(case[head] == 1 for head in HEADS)
+                template = f"{case['template_id']}+{transformation.__name__}"
+                rows.append(
+                    {
+                        **case,
+                        "case_id": _case_id(language, template, text),
+                        "functionality": f"{kind}_{'positive' if positive else 'negative'}",
+                        "text": text,
+                        "ref_case_id": case["case_id"],
+                        "template_id": template,
+                        "derived": transformation.__name__,
+                    }
+                )
                 break
-            for transformation in (*transformations[turn % len(transformations) :], *transformations[: turn % len(transformations)]):
-                text = transformation(case["text"])
-                if text not in (case["text"], *taken):
-                    taken.add(text)
-                    positive = any(case[head] == 1 for head in HEADS)
-                    template = f"{case['template_id']}+{transformation.__name__}"
-                    rows.append(
-                        {
-                            **case,
-                            "case_id": _case_id(str(language), template, text),
-                            "functionality": f"{kind}_{'positive' if positive else 'negative'}",
-                            "text": text,
-                            "ref_case_id": case["case_id"],
-                            "template_id": template,
-                            "derived": transformation.__name__,
-                        }
-                    )
-                    break
-    return _as_cases(pd.DataFrame(rows))
+    return rows
+
+
+def _in_turn(cases: Sequence[dict[str, Any]], per_cell: int) -> list[dict[str, Any]]:
+    """At most `per_cell` cases of each functionality and language: the first of every template, then the second, and so on."""
+    place: Counter[tuple[str, str, str]] = Counter()
+    cells: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for case in cases:
+        key = (case["functionality"], case["language"])
+        cells[key].append((place[*key, case["template_id"]], case["case_id"]))
+        place[*key, case["template_id"]] += 1
+    # of the many templates of derived cases those whose hash, the last of the identifier, comes first
+    kept = {case for cell in cells.values() for _, case in sorted(cell, key=lambda one: (one[0], one[1].rpartition("/")[2]))[:per_cell]}
+    return [case for case in cases if case["case_id"] in kept]
 
 
 def _case_id(language: str, template: str, text: str) -> str:

@@ -9,27 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from evaluate.metrics import wilson
+from evaluate.predictions import probabilities_of
 from export.client import Classifier
 from train.policy import NOT_EVALUATED, Policy
 
-CHUNK = 2000
 CELL = ("functionality", "language")
 
 
-def probabilities_of(classifier: Classifier, texts: Sequence[str], languages: Sequence[str]) -> pd.DataFrame:
+def answered_probabilities(classifier: Classifier, texts: Sequence[str], languages: Sequence[str], doing: str) -> pd.DataFrame:
     """Calibrated probabilities, one row per text in order, one column per head."""
-    policy = Policy.from_json(classifier.policy)
     heads = list(classifier.contract["heads"])
-    logits = np.empty((len(texts), len(heads)), dtype=np.float32)
-    # texts of like length together, in chunks, so that progress shows and batches pad little
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    for start in tqdm(range(0, len(texts), CHUNK), desc="scoring", unit=" chunks", disable=None):
-        chunk = order[start : start + CHUNK]
-        logits[chunk] = classifier.run([texts[index] for index in chunk])[0]
-    return pd.DataFrame({head: policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)})
+    policy = Policy.from_json(classifier.policy)
+    return pd.DataFrame(probabilities_of(classifier, policy, heads, texts, languages, doing), columns=heads)
 
 
 def answer_cases(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +33,7 @@ def answer_cases(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
     The cases' columns without the heads' own, and `head`, `gold`, `probability`, `threshold`, `flagged`, `passed`, `abstains`.
     """
     policy = Policy.from_json(classifier.policy)
-    probabilities = probabilities_of(classifier, cases["text"].tolist(), cases["language"].tolist())
+    probabilities = answered_probabilities(classifier, cases["text"].tolist(), cases["language"].tolist(), "functional cases")
     heads = [str(head) for head in probabilities if head in cases]
     shared = cases.drop(columns=heads).reset_index(drop=True)
     answers = []
@@ -76,10 +69,10 @@ def pass_rates(answers: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
     return _with_intervals(rates.reset_index(), "passed", "cases")
 
 
-def hard_negative_rates(answers: pd.DataFrame) -> pd.DataFrame:
+def hard_negative_rates(answers: pd.DataFrame, by: Sequence[str] = ("hard_negative", "language")) -> pd.DataFrame:
     """Pass rates per named hard negative and language, of cases as their templates have them; `low` is what a gate asks for."""
     named = answers[(answers["hard_negative"] != "") & (answers["derived"] == "")]
-    return pass_rates(named, ["hard_negative", "language"])
+    return pass_rates(named, by)
 
 
 def pair_consistency(answers: pd.DataFrame) -> pd.DataFrame:

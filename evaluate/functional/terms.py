@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from scipy.special import logit
 
-from evaluate.functional.scoring import probabilities_of
+from evaluate.functional.scoring import answered_probabilities
 from export.client import Classifier
 from train.policy import Policy
 
@@ -45,7 +45,7 @@ def term_cases() -> pd.DataFrame:
 def answer_terms(classifier: Classifier, cases: pd.DataFrame) -> pd.DataFrame:
     """The cases once per head, with `head`, `probability` and `flagged`."""
     policy = Policy.from_json(classifier.policy)
-    probabilities = probabilities_of(classifier, cases["text"].tolist(), cases["language"].tolist())
+    probabilities = answered_probabilities(classifier, cases["text"].tolist(), cases["language"].tolist(), "exchanged terms")
     answers = []
     for head in map(str, probabilities):
         thresholds = [policy.heads[head].threshold_of(language) for language in cases["language"]]

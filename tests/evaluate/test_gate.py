@@ -165,6 +165,18 @@ def test_allowed_speech_must_be_tested_in_every_kind(gate: GateSettings) -> None
     assert verdict(judge(evidence(gate, {}, hard_negatives=[*found[1:], HardNegatives("a", "NEWS", rate(40, 60))]), rule)) == FAIL
     core = only(gate, "news_condemn_rights_dissent")
     assert verdict(judge(evidence(gate, {}, hard_negatives=found), core)) == PASS
+    claimed = {("a", "en"): cell(1000, 300, 0)}
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=found), core)) == NOT_ENOUGH, "nothing is shown of English"
+    english = [replace(one, language="en") for one in found]
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=english), core)) == PASS
+    unsigned = [replace(one, suite="project", validated=False) for one in english]
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=unsigned), core)) == NOT_ENOUGH
+    core.rules["news_condemn_rights_dissent"] = replace(core.rules["news_condemn_rights_dissent"], validated=False)
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=unsigned), core)) == PASS
+    broken = [*unsigned[1:], HardNegatives("a", "NEWS", rate(40, 60), "en", "project", validated=False)]
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=broken), core)) == FAIL
+    elsewhere = [*unsigned, HardNegatives("a", "NEWS", rate(0, 60), "ps", "project", validated=False)]
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=elsewhere), core)) == PASS, "in Pashto the artifact abstains"
     strict = [HardNegatives("a", kind, rate(57, 60)) for kind in CORE_HARD_NEGATIVES]  # 95%, at least 86%
     assert verdict(judge(evidence(gate, {}, hard_negatives=strict), core)) == NOT_ENOUGH
 

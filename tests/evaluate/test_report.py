@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,19 @@ from huggingface_hub import ModelCard
 from data_prep.command import UserError
 from data_prep.settings import to_settings
 from evaluate.changes import PREDICTIONS
+from evaluate.examples import worst_errors
+from evaluate.explanations import explain
+from evaluate.functional.__main__ import write_tables
+from evaluate.functional.settings import SuiteSettings
+from evaluate.functional.suite import SuiteResult
+from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS
 from evaluate.measures import GROUPINGS, MULTIPLE, measure
 from evaluate.model_card import PROHIBITED
 from evaluate.predictions import Scored, score
+from evaluate.probes import Probes, probe
 from evaluate.releases import write_index
 from evaluate.report import write_report
-from evaluate.settings import EvaluateSettings
+from evaluate.settings import EvaluateSettings, RuleSettings
 from tests.conftest import ROOT, prepare_rows, tiny_rows
 from train.loss import MASKED
 
@@ -53,13 +61,25 @@ def test_artifact_and_checkpoint_measure_the_same(settings: EvaluateSettings, sc
     np.testing.assert_allclose(scored.probabilities, checkpoint.probabilities, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def probes(tiny_workspace: Path, compose_stage: Callable[..., Any]) -> Probes:
+    """What the tiny artifact answers to one case per cell, and to a few edited rows."""
+    overrides = ("release=tiny", "gate=demo", "probes.cases_per_cell=1", "probes.perturbed_rows=4")
+    settings: EvaluateSettings = to_settings(compose_stage("evaluate", *overrides), EvaluateSettings)
+    settings.data_dir, settings.releases_dir = str(tiny_workspace / "data"), str(tiny_workspace / "releases")
+    made = probe(score(settings), settings)
+    assert made is not None
+    return made
+
+
 FILES = {
     "report.html", "report.md", "metrics.json", "per_language.csv", "groups.csv", "dsa_transparency.csv", "model_card.md", PREDICTIONS,
+    "functional.csv", "robustness.csv", "terms.csv",
 }  # fmt: skip
 
 
-def test_all_files_are_written_and_agree(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
-    folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings)
+def test_all_files_are_written_and_agree(settings: EvaluateSettings, scored: Scored, probes: Probes, tmp_path: Path) -> None:
+    folder = write_report(tmp_path / "report", scored, measure(scored, settings, probes), settings, probes)
     assert {path.name for path in folder.iterdir()} == FILES
     document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     rows = read_csv(folder / "per_language.csv")
@@ -70,6 +90,10 @@ def test_all_files_are_written_and_agree(settings: EvaluateSettings, scored: Sco
         assert float(row["fpr_high"]) == pytest.approx(cell["figures"]["fpr"]["high"], abs=1e-6)
         assert float(row["auroc_low"]) <= float(row["auroc"]) <= float(row["auroc_high"])
         assert row["all_negative_f1"] == "0.0"
+    assert len(read_csv(folder / "functional.csv")) == len(document["functional"][0]["pass_rates"]) == 32 * 14
+    assert len(read_csv(folder / "robustness.csv")) == len(document["robustness"]) == len(probes.robustness) > 20
+    assert len(read_csv(folder / "terms.csv")) == len(document["terms"]) == len(probes.terms)
+    assert {variant["name"] for variant in document["variants"]} == {"fp16", "int8"}
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert "Roman Urdu" in html
     for outside in ("http://", "https://", "src=", "@import", "url("):
@@ -100,15 +124,18 @@ def test_below_the_minimum_there_is_a_reason_instead_of_numbers(settings: Evalua
     assert "No language has enough test rows" in (folder / "model_card.md").read_text(encoding="utf-8")
 
 
-def test_posts_are_masked_unless_asked_for(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+def test_posts_are_masked_unless_asked_for(settings: EvaluateSettings, scored: Scored, probes: Probes, tmp_path: Path) -> None:
     scored.flagged[:] = scored.labels != 1  # everything wrong, so there are examples
+    probes = replace(probes, explanations=explain(scored, worst_errors(scored)))
     word = str(scored.rows[0]["text"]).split()[0]
     for show, expected in ((False, False), (True, True)):
         settings.report.show_text = show
-        folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings)
+        folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings, probes)
         assert (f"{word} " in (folder / "report.html").read_text(encoding="utf-8").split("Most confident errors")[1]) is expected
         assert (f"{word} " in (folder / "report.md").read_text(encoding="utf-8").split("Most confident errors")[1]) is expected
-        for name in FILES - {"report.html", "report.md", PREDICTIONS}:
+        html = (folder / "report.html").read_text(encoding="utf-8")
+        assert '<mark class="up3">' in html.split("Most confident errors")[1], "words are shaded, masked or not"
+        for name in FILES - {"report.html", "report.md", PREDICTIONS, "functional.csv", "terms.csv"}:
             assert f"{word} " not in (folder / name).read_text(encoding="utf-8"), name
 
 
@@ -130,10 +157,27 @@ def test_hostile_rows_stay_text_in_every_output(settings: EvaluateSettings, scor
 
     scored.rows = scored.rows.map(poison).map(lambda row: {**row, "language": formula if row["language"] == "en" else row["language"]})
     scored.record = {**scored.record, "data_manifest": {**scored.record["data_manifest"], "mixture": formula}}
-    functional = pd.DataFrame([{"functionality": formula, "language": formula, "cases": 4, "passed": 1, "low": 0.0, "high": 0.7}])
-    folder = write_report(tmp_path / "releases" / "tiny" / "report", scored, measure(scored, settings), settings, functional)
+    cases = [{"functionality": formula, "case_id": formula, "test_case": HOSTILE[:1000], "label_gold": "non-hateful", "templ_id": formula}]
+    pd.DataFrame(cases * 3).to_csv(tmp_path / "suite.csv", index=False)
+    settings.suites = {
+        "evil": SuiteSettings(
+            name="evil",
+            file=str(tmp_path / "suite.csv"),
+            language=formula,
+            labels={"propaganda": {formula: 0}},
+            hard_negatives={formula: short},
+        )
+    }
+    settings.probes.perturbed_rows = 4
+    probes = probe(scored, settings)
+    assert probes is not None
+    assert probes.explanations
+    folder = write_report(tmp_path / "releases" / "tiny" / "report", scored, measure(scored, settings, probes), settings, probes)
+    write_tables(tmp_path / "functional", "tiny", probes.suites[0], None)
     index = write_index(tmp_path / "releases")
-    for name in (*(folder / name for name in FILES - {PREDICTIONS}), index):
+    tables = list((tmp_path / "functional").iterdir())
+    assert len(tables) == 6
+    for name in (*(folder / name for name in FILES - {PREDICTIONS}), index, *tables):
         text = name.read_text(encoding="utf-8-sig")
         assert "\x00" not in text, name
         assert "\u202e" not in text, name
@@ -156,12 +200,12 @@ def test_hostile_rows_stay_text_in_every_output(settings: EvaluateSettings, scor
     assert base64.b64decode(policy.group(1)) == hashlib.sha256(script.encode()).digest(), "no other script may run"
 
 
-def test_markdown_tables_keep_their_columns(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+def test_markdown_tables_keep_their_columns(settings: EvaluateSettings, scored: Scored, probes: Probes, tmp_path: Path) -> None:
     settings.report.show_text = True
     scored.flagged[:] = scored.labels != 1
     scored.rows = scored.rows.map(lambda row: {**row, "text": "a | b \\| c\n\nd `|`"})
-    functional = pd.DataFrame([{"functionality": "f|g", "language": "ur", "cases": 4, "passed": 1, "low": 0.0, "high": 0.7}])
-    folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings, functional)
+    probes = replace(probes, explanations=explain(scored, worst_errors(scored)))
+    folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings, probes)
     for name in ("report.md", "model_card.md"):
         blocks = re.findall(r"(?:^\|.*\n)+", (folder / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert blocks
@@ -170,24 +214,77 @@ def test_markdown_tables_keep_their_columns(settings: EvaluateSettings, scored: 
             assert len(widths) == 1, block
 
 
-def test_the_heat_map_appears_with_its_table(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+def answered(*rows: tuple[str, str, str, int, int, int]) -> SuiteResult:
+    """A suite of which is known how many cases pass: functionality, language, who validated it, gold, passed, cases."""
+    same = {"head": "propaganda", "derived": "", "abstains": True}
+    lines = [
+        {
+            **same,
+            "case_id": f"{name}/{language}/{number}", "functionality": name, "language": language, "validated_by": signed,
+            "gold": gold, "template_id": name, "hard_negative": "" if gold else "NEWS",
+            "passed": number < passed, "flagged": (number < passed) == (gold == 1),
+        }
+        for name, language, signed, gold, passed, cases in rows
+        for number in range(cases)
+    ]  # fmt: skip
+    table = pd.DataFrame(lines)
+    return SuiteResult("known", table[["case_id", "language", "validated_by"]], table)
+
+
+def test_the_heat_map_shows_shares_intervals_and_who_signed(
+    settings: EvaluateSettings, scored: Scored, probes: Probes, tmp_path: Path
+) -> None:
     measures = measure(scored, settings)
     without = write_report(tmp_path / "report", scored, measures, settings)
     assert 'id="functional"' not in (without / "report.html").read_text(encoding="utf-8")
-    assert "one skill of telling speech apart" in (without / "report.md").read_text(encoding="utf-8")
-    functional = pd.DataFrame(
-        [
-            {"functionality": "news", "language": "ur", "cases": 50, "passed": 50, "low": 0.93, "high": 1.0},
-            {"functionality": "news", "language": "en", "cases": 50, "passed": 20, "low": 0.28, "high": 0.54},
-            {"functionality": "recruit", "language": "en", "cases": 50, "passed": 5, "low": 0.04, "high": 0.21},
-        ]
+    assert "only a release is asked" in (without / "report.md").read_text(encoding="utf-8")
+    suite = answered(
+        ("news", "ur", "", 0, 50, 50), ("news", "en", "A. Reader", 0, 20, 50), ("mourning", "en", "A. Reader", 0, 5, 50),
+        ("recruit", "en", "A. Reader", 1, 30, 30),
+    )  # fmt: skip
+    folder = write_report(tmp_path / "report", scored, measures, settings, replace(probes, suites=[suite]))
+    html = (folder / "report.html").read_text(encoding="utf-8").split('id="functional"')[1].split('id="terms"')[0]
+    assert (
+        html.index("Allowed speech") < html.index("mourning") < html.index(">news<") < html.index("Speech to flag") < html.index("recruit")
     )
-    folder = write_report(tmp_path / "report", scored, measures, settings, functional)
-    html = (folder / "report.html").read_text(encoding="utf-8").split('id="functional"')[1]
-    assert html.index("recruit") < html.index("news"), "the worst first"
-    for shown in ('class="h4"', 'class="h2"', 'class="h0"', ">100%<", ">40%<", ">10%<"):
-        assert shown in html
+    # Wilson by hand for 20 of 50: (0.4 + z2/100 +- z sqrt(0.24/50 + z2/10000)) / (1 + z2/50) = 27.6% and 53.8%
+    for shown in ("h4", "h2", "h0"):
+        assert f'class="{shown}"' in html
+    assert "40% <small>28–54</small>" in html
+    assert 'class="h4 few"' in html, "30 cases"
     assert '<td class="soft">–</td>' in html, "a cell that was not tested"
+    assert 'Urdu <span class="soft">unvalidated</span>' in html
+    assert 'English <span class="soft">unvalidated' not in html
+    assert "<b>Unvalidated</b> in Urdu:" in html
+    document = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert document["key_figures"]["suite_pass_rates"] == {"known": {"allowed": 0.5, "violating": 1.0}}
+
+
+def test_the_gate_judges_allowed_speech_with_the_suite(settings: EvaluateSettings, scored: Scored, probes: Probes) -> None:
+    rule = RuleSettings(limit=0.85, negatives=30, validated=True)
+    settings.gate.rules = {"news_condemn_rights_dissent": rule}
+    suite = answered(("news", "en", "", 0, 50, 50), ("news", "ur-Latn", "A. Reader", 0, 10, 50))
+    (ruling,) = measure(scored, settings, replace(probes, suites=[suite])).gate.rulings
+    found = {(finding.head, finding.where): finding for finding in ruling.findings}
+    assert found["propaganda", "English, news"].verdict == NOT_ENOUGH
+    assert "no native speaker has validated" in found["propaganda", "English, news"].reason
+    assert found["propaganda", "Roman Urdu, news"].verdict == FAIL
+    assert found["propaganda", "English"].reason == "fewer than 30 test rows or cases of condemn, rights, dissent"
+    rule.validated = False
+    (ruling,) = measure(scored, settings, replace(probes, suites=[suite])).gate.rulings
+    assert {finding.where: finding.verdict for finding in ruling.findings if finding.head == "propaganda"}["English, news"] == PASS
+
+
+def test_the_gate_judges_the_int8_model_that_ships(settings: EvaluateSettings, scored: Scored, probes: Probes) -> None:
+    settings.gate.rules = {"int8_agreement": RuleSettings(limit=0.5, rows=10)}
+    (ruling,) = measure(scored, settings, probes).gate.rulings
+    assert ruling.verdict == PASS
+    assert {(finding.head, finding.where) for finding in ruling.findings} == {
+        (head, language) for head in scored.heads for language in ("English", "Roman Urdu")
+    }
+    withheld = [replace(variant, ships=False) for variant in probes.variants]
+    (ruling,) = measure(scored, settings, replace(probes, variants=withheld)).gate.rulings
+    assert ruling.verdict == NOT_APPLICABLE
 
 
 def test_a_second_release_is_compared_with_the_first(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
@@ -286,10 +383,12 @@ class Structure(HTMLParser):
             self.problems.append("a part that scrolls and no key reaches")
 
 
-def test_the_page_can_be_read_without_seeing_it(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+def test_the_page_can_be_read_without_seeing_it(settings: EvaluateSettings, scored: Scored, probes: Probes, tmp_path: Path) -> None:
     scored.flagged[:] = scored.labels != 1
+    probes = replace(probes, explanations=explain(scored, worst_errors(scored)))
+    folder = write_report(tmp_path / "report", scored, measure(scored, settings, probes), settings, probes)
     page = Structure()
-    page.feed((write_report(tmp_path / "report", scored, measure(scored, settings), settings) / "report.html").read_text(encoding="utf-8"))
+    page.feed((folder / "report.html").read_text(encoding="utf-8"))
     assert page.problems == []
     assert page.landmarks == {"main", "header", "footer", "nav"}
     assert page.references <= page.ids, "every reference leads somewhere"
@@ -318,7 +417,7 @@ def test_every_text_colour_has_contrast_in_every_scheme() -> None:
         for text in ("ink", "soft", "good", "bad", "unsure", "mark"):
             for ground in ("paper", "card"):
                 assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)  # WCAG 2.2, 1.4.3
-        for step in ("h1", "h2", "h3", "h4"):
+        for step in ("h1", "h2", "h3", "h4", "up1", "up2", "up3", "down1", "down2", "down3"):
             assert contrast(scheme["ink"], scheme[step]) >= 4.5, step
         assert contrast("#ffffff", scheme["h0"]) >= 4.5
 

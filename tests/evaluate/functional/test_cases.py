@@ -155,6 +155,15 @@ def test_expansion_is_deterministic(cases: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(cases, functional_cases())
 
 
+def test_fewer_cases_are_some_of_all_and_of_every_template(cases: pd.DataFrame) -> None:
+    few = functional_cases(8)
+    assert set(few["case_id"]) < set(cases["case_id"])
+    cells = few.groupby(["functionality", "language"]).agg(cases=("case_id", "size"), templates=("template_id", "nunique"))
+    assert len(cells) == 32 * len(LANGUAGES)
+    assert (cells["cases"] == 8).all()
+    assert (cells["templates"] >= 4).all()
+
+
 def test_every_language_file_says_it_is_unvalidated() -> None:
     for language, document in DOCUMENTS.items():
         head = (FUNCTIONALITIES.parent / f"{language}.yaml").read_text(encoding="utf-8").splitlines()[0].lower()
