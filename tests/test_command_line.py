@@ -24,7 +24,7 @@ PROGRAMS = {  # primary config: the program, and the config groups it composes
     "train": ("train", ("experiment", "debug", "encoder", "mixture", "trainer", "sampling", "loss", "head@heads")),
     "export": ("export", ()),
     "publish": ("export.publish", ()),
-    "evaluate": ("evaluate", ("gate",)),
+    "evaluate": ("evaluate", ("gate", "probes", "suite@suites.project")),
     "functional": ("evaluate.functional", ("suite",)),
     "label_audit": ("evaluate.label_audit", ()),
 }
