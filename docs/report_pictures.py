@@ -18,13 +18,11 @@ PICTURES = {
     "report_languages": ("languages", "light", 900),
     "report_fairness": ("fairness", "light", 1300),
     "report_functional": ("functional", "light", 1900),
-    "report_functional_dark": ("functional", "dark", 1200),
     "report_robustness": ("robustness", "light", 1250),
     "report_deployment": ("deployment", "light", 800),
     "report_calibration": ("calibration", "light", 500),
     "report_errors": ("errors", "light", 900),
     "report_missing": ("missing", "light", 600),
-    "report_variants": ("variants", "light", 500),
 }
 WIDTH = 1240
 
