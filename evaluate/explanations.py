@@ -8,15 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.special import logit
-
 from evaluate.escaping import LONGEST, visible
-from evaluate.predictions import Scored, probabilities_of
+from evaluate.predictions import Scored, artifact_logits
 
 _PIECE = re.compile(r"\s*\S{1,20}")  # a word with the space before it; of what has no spaces, pieces
 MOST_PIECES = 40  # of a post: more words are left out in groups
-CERTAIN = 1e-9  # a probability of exactly 0 or 1 has no log-odds
 
 
 @dataclass(frozen=True)
@@ -67,12 +63,11 @@ def explain(scored: Scored, chosen: Sequence[tuple[int, int]]) -> dict[tuple[int
         rest = f" {post['text'].strip()}"[len("".join(parts)) :][:LONGEST]
         texts += ["".join([*parts[:at], *parts[at + 1 :], rest]) for at in range(len(parts))] + ["".join([*parts, rest])]
         languages += [post["language"]] * (len(parts) + 1)
-    probabilities = probabilities_of(scored.classifier, scored.policy, scored.heads, texts, languages, "explaining errors")
-    odds = logit(np.clip(probabilities, CERTAIN, 1 - CERTAIN))
+    logits = artifact_logits(scored.classifier, texts, "explaining errors")  # and no probabilities: near 0 and 1 these hide what moves
     found = {}
     start = 0
     for (row, column), parts in zip(chosen, pieces, strict=True):
-        without, whole = odds[start : start + len(parts), column], odds[start + len(parts), column]
-        found[row, column] = [Piece(text, float(whole - one)) for text, one in zip(parts, without, strict=True)]
+        odds = logits[start : start + len(parts) + 1, column] / scored.policy.heads[scored.heads[column]].of(languages[start]).temperature
+        found[row, column] = [Piece(text, float(odds[-1] - without)) for text, without in zip(parts, odds[:-1], strict=True)]
         start += len(parts) + 1
     return found

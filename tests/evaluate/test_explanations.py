@@ -57,7 +57,7 @@ def test_a_weight_is_what_the_artifact_says_without_the_word(scored: Scored) -> 
     without = " ".join(word for word in texts[row].split() if word != "zz")
     whole, rest = (float(scored.classifier.run([text])[0][0, column]) for text in (texts[row], without))
     temperature = scored.policy.heads["violence_glorification"].of(scored.rows[row]["language"]).temperature
-    assert max(piece.weight for piece in pieces) == pytest.approx((whole - rest) / temperature, abs=1e-3)
+    assert max(piece.weight for piece in pieces) == pytest.approx((whole - rest) / temperature, rel=1e-3)
 
 
 def test_errors_are_the_worst_of_each_language_and_head(scored: Scored) -> None:
