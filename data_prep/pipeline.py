@@ -92,12 +92,9 @@ def _inputs(settings: DataPrepSettings) -> str:
 
 def _is_published(target: Path, inputs: str) -> bool:
     try:
-        manifest = read_json(target / "manifest.json")
-        return manifest["inputs_sha256"] == inputs and all(
-            sha256(target / "table" / name) == digest for name, digest in manifest["table_sha256"].items()
-        )
-    except (UserError, OSError, LookupError, TypeError, AttributeError):
-        return False  # none there, or a damaged one, which is made anew
+        return read_json(target / "manifest.json")["inputs_sha256"] == inputs and len(load_examples(target)) > 0
+    except (UserError, LookupError, TypeError):
+        return False  # none there, or one that no later stage would take, which is made anew
 
 
 class _alone_in:  # noqa: N801 - reads as a phrase
