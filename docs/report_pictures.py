@@ -20,7 +20,7 @@ PICTURES = {
     "report_functional": ("functional", "light", 1900),
     "report_robustness": ("robustness", "light", 1250),
     "report_deployment": ("deployment", "light", 800),
-    "report_calibration": ("calibration", "light", 500),
+    "report_calibration": ("calibration", "light", 560),
     "report_errors": ("errors", "light", 900),
     "report_missing": ("missing", "light", 600),
 }
