@@ -4,17 +4,16 @@
     echo '{"text": "hello", "language": "en"}' | python predict.py --variant int8
     python predict.py --batch posts.jsonl > answers.jsonl
 
-Each line of input is a JSON object with `text` and (better) `language`; each line of output gives, per head, the
-calibrated probability and a decision: `flag`, `pass` or `review`. Standard input is answered line by line, a file
-given to `--batch` at once, which is several times faster. A line that holds no post is answered by {"error": ...}, and the
-exit code is then 2. Every flag is a reason for a person to look, never for an
-automatic removal.
+Each line of input is a JSON object with `text` and (better) `language`; each line of output gives, per head, the calibrated
+probability and a decision: `flag`, `pass` or `review`. Standard input is answered line by line, a file (`--batch`) at once, and faster.
+A line that holds no post gets {"error": ...}, and exit code 2. A flag is a reason for a person to look, never for automatic removal.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,16 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-LINES = 4096  # read at once in batch mode
-
 
 def decide(policy: dict[str, Any], head: str, language: str, logit: float) -> tuple[float, str]:
     """Calibrated probability and decision of one head; a language without evidence goes to review."""
     of_head = policy["heads"][head]
-    own = of_head["languages"].get(language, {})
-    temperature = own.get("temperature") or of_head["temperature"]
-    threshold = own.get("threshold", of_head["threshold"])
-    probability = float(1 / (1 + np.exp(np.clip(-np.float64(logit) / temperature, -700, 700))))
+    applies = {**of_head, **of_head["languages"].get(language, {})}
+    probability = float(1 / (1 + np.exp(np.clip(-np.float64(logit) / applies["temperature"], -700, 700))))
     tier = policy["tiers"].get(head, {}).get(language, "not_evaluated")
-    if tier == "not_evaluated" or abs(probability - threshold) < of_head["review_band"]:
+    if tier == "not_evaluated" or abs(probability - applies["threshold"]) < of_head["review_band"]:
         return probability, "review"
-    return probability, "flag" if probability >= threshold else "pass"
+    return probability, "flag" if probability >= applies["threshold"] else "pass"
 
 
 class Classifier:
@@ -44,12 +39,12 @@ class Classifier:
     def __init__(self, folder: Path, variant: str = "fp32") -> None:
         self.contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
         self.policy = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+        self.decide = partial(decide, self.policy)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         variants = self.contract["variants"]
         if variant not in variants:
             raise ValueError(f"this release has no variant {variant}: choose one of {', '.join(sorted(variants))}")
-        available = onnxruntime.get_available_providers()
-        wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+        wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
         self.session = onnxruntime.InferenceSession(str(folder / variants[variant]["file"]), options, providers=wanted)
@@ -62,73 +57,50 @@ class Classifier:
     def run(self, texts: list[str], tokens_per_batch: int = 1024) -> tuple[np.ndarray, np.ndarray]:
         """Logits (texts, heads) and sentence embeddings (texts, dimension), texts of similar length batched together."""
         encoded = self.encode(texts)
-        order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
-        logits = np.zeros((len(texts), len(self.contract["heads"])), dtype=np.float32)
-        embeddings = np.zeros((len(texts), self.contract["embedding_dimension"]), dtype=np.float32)
-        start = 0
+        start, order = 0, sorted(range(len(texts)), key=lambda index: len(encoded[index]))
+        widths = len(self.contract["heads"]), self.contract["embedding_dimension"]
+        logits, embeddings = (np.zeros((len(texts), width), dtype=np.float32) for width in widths)
         while start < len(order):
             stop = start + 1  # in order of length, so the batch's longest text is its last
             while stop < len(order) and (stop + 1 - start) * len(encoded[order[stop]]) <= tokens_per_batch:
                 stop += 1
             batch, start = order[start:stop], stop
             ids = np.full((len(batch), len(encoded[batch[-1]])), self.contract["pad_id"], dtype=np.int64)
-            mask = np.zeros_like(ids)
             for row, index in enumerate(batch):
                 ids[row, : len(encoded[index])] = encoded[index]
-                mask[row, : len(encoded[index])] = 1
-            inputs = {"input_ids": ids, "attention_mask": mask}
+            mask = np.arange(ids.shape[1]) < np.asarray([[len(encoded[index])] for index in batch])
+            inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
             logits[batch], embeddings[batch] = self.session.run(["logits", "sentence_embedding"], inputs)
         return logits, embeddings
 
-    def decide(self, head: str, language: str, logit: float) -> tuple[float, str]:
-        """`decide` under the artifact's policy."""
-        return decide(self.policy, head, language, logit)
-
     def predict(self, posts: list[dict[str, Any]]) -> list[dict[str, dict[str, object]]]:
         """One answer per post, in order: {head: {"probability": float, "decision": str}}."""
-        logits, _ = self.run([post["text"] for post in posts])
-        answers = []
-        for post, row in zip(posts, logits, strict=True):
-            answer = {}
-            for head, logit in zip(self.contract["heads"], row, strict=True):
+        answers: list[dict[str, dict[str, object]]] = [{} for _ in posts]
+        for post, logits, answer in zip(posts, self.run([post["text"] for post in posts])[0], answers, strict=True):
+            for head, logit in zip(self.contract["heads"], logits, strict=True):
                 probability, decision = self.decide(head, post.get("language") or "und", logit)
                 answer[head] = {"probability": round(probability, 6), "decision": decision}
-            answers.append(answer)
         return answers
 
 
 def read_post(line: str) -> dict[str, Any]:
-    """The post that a line of JSON holds: an object with a string `text` and, if known, a string `language`.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """The post that a line of JSON holds, with a string `text` and perhaps a `language`; else {"error": why it holds none}."""
     try:
         post = json.loads(line)
-    except RecursionError:
-        raise ValueError("JSON nested too deep") from None
+    except (ValueError, RecursionError) as error:
+        return {"error": f"not a post: {'JSON nested too deep' if isinstance(error, RecursionError) else error}"}
     if not isinstance(post, dict) or not isinstance(post.get("text"), str):
-        raise ValueError('no object with a string "text"')
-    if not isinstance(post.get("language"), str | None):
-        raise ValueError('"language" is no string')
-    return post
+        return {"error": 'not a post: no object with a string "text"'}
+    return post if isinstance(post.get("language"), str | None) else {"error": 'not a post: "language" is no string'}
 
 
-def answer(classifier: Classifier, lines: Iterable[str]) -> bool:
-    """Print an answer for each line that holds a post, and an error for each other that is not blank; False if there was one."""
-    posts: list[dict[str, Any] | str] = []
-    for line in lines:
-        if line.strip():
-            try:
-                posts.append(read_post(line))
-            except ValueError as error:
-                posts.append(str(error))
-    answers = iter(classifier.predict([post for post in posts if isinstance(post, dict)]))
-    for post in posts:
-        print(json.dumps(next(answers) if isinstance(post, dict) else {"error": f"not a post: {post}"}), flush=True)
-    return not any(isinstance(post, str) for post in posts)
+def answer_lines(classifier: Classifier, lines: Iterable[str]) -> bool:
+    """Print an answer or an error for each line that is not blank; False if there was an error."""
+    read = [read_post(line) for line in lines if line.strip()]
+    answers = iter(classifier.predict([post for post in read if "text" in post]))
+    for post in read:
+        print(json.dumps(next(answers) if "text" in post else post), flush=True)
+    return all("text" in post for post in read)
 
 
 if __name__ == "__main__":
@@ -142,6 +114,6 @@ if __name__ == "__main__":
     except (OSError, ValueError) as error:
         parser.error(str(error))
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    chunks = ([line] for line in sys.stdin) if given is None else (given[at : at + LINES] for at in range(0, len(given), LINES))
-    answered = [answer(loaded, chunk) for chunk in chunks]  # every one, whatever came before it
+    chunks = ([line] for line in sys.stdin) if given is None else (given[at : at + 4096] for at in range(0, len(given), 4096))
+    answered = [answer_lines(loaded, chunk) for chunk in chunks]  # every one, whatever came before it
     sys.exit(0 if all(answered) else 2)

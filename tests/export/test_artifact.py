@@ -54,6 +54,10 @@ def test_another_model_does_not_pass_parity(tiny_workspace: Path, artifact: Path
     assert measure_parity(run.model, run.policy, artifact / "model.onnx", 64).max_logit_difference > 5e-3
 
 
+def test_the_client_is_short_enough_to_read(artifact: Path) -> None:
+    assert len((artifact / "predict.py").read_text(encoding="utf-8").splitlines()) < 120
+
+
 def test_the_client_runs_alone_and_repeats_the_golden_vectors(artifact: Path, tmp_path: Path) -> None:
     golden = [json.loads(line) for line in (artifact / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     posts = "".join(json.dumps({"text": line["text"], "language": line["language"]}) + "\n" for line in golden)
