@@ -113,17 +113,18 @@ def _hub_encoder(settings: EncoderSettings) -> Encoder:
         )
         document = json.loads(tokenizer_file.read_text(encoding="utf-8"))
         config = AutoConfig.from_pretrained(name, local_files_only=here)
-        if config.model_type not in ("xlm-roberta", "bert") or document["model"]["type"] != "Unigram":
+        kind = document["model"].get("type", "Unigram")
+        if config.model_type not in ("xlm-roberta", "bert") or kind != "Unigram":
             raise UserError(
-                f"the encoder {settings.name} is {config.model_type} with a {document['model']['type']} tokenizer: use one of XLM-R's "
+                f"the encoder {settings.name} is {config.model_type} with a {kind} tokenizer: use one of XLM-R's "
                 "architecture, whose vocabulary is Unigram (docs/extending.md)"
             )
         # weights from safetensors only: a pickled checkpoint is a program, and this would run it
-        options = {"add_pooling_layer": False, "dtype": torch.float32, "use_safetensors": True, "local_files_only": here}
+        options = {"add_pooling_layer": False, "dtype": torch.float32, "local_files_only": here}
         if config.model_type == "bert":
-            model = _from_bert(config, BertModel.from_pretrained(name, **options) if settings.pretrained else None)
+            model = _from_bert(config, BertModel.from_pretrained(name, use_safetensors=True, **options) if settings.pretrained else None)
         elif settings.pretrained:
-            model = XLMRobertaModel.from_pretrained(name, **options)
+            model = XLMRobertaModel.from_pretrained(name, use_safetensors=True, **options)
         else:
             model = _empty_model(config)
         pieces = [(str(piece), float(score)) for piece, score in document["model"]["vocab"]]

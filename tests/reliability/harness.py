@@ -10,6 +10,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,10 @@ def run_here(stage: str, *arguments: str, cwd: Path) -> Outcome:
     ):
         os.chdir(cwd)
         try:
-            runpy.run_module(stage, run_name="__main__", alter_sys=True)
+            with warnings.catch_warnings():
+                # another test has imported the module: that it runs once more under another name is what is wanted
+                warnings.filterwarnings("ignore", message=".*found in sys.modules after import of package", category=RuntimeWarning)
+                runpy.run_module(stage, run_name="__main__", alter_sys=True)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:

@@ -89,7 +89,7 @@ def test_bert_with_a_unigram_vocabulary_computes_what_it_did(tmp_path: Path) -> 
     bert = BertModel(BertConfig(vocab_size=12, max_position_embeddings=16, **shape), add_pooling_layer=False).eval()
     bert.save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
-    encoder = load_encoder(EncoderSettings(name="e5", kind="hub", path=str(tmp_path)))
+    encoder = load_encoder(EncoderSettings(name="e5", kind="hub", path=str(tmp_path), max_length=16))
     ids, mask = torch.tensor([[0, 6, 7, 2, 1], [0, 8, 9, 5, 2]]), torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
     assert [piece for piece, _ in encoder.pieces] == ["<s>", "<pad>", "</s>", "<unk>", "▁", *"abcde"]
     with torch.inference_mode():
