@@ -28,7 +28,7 @@ from data_prep.mapping import Rejection, check_columns, to_example  # noqa: E402
 from data_prep.normaliser import normalise  # noqa: E402
 from data_prep.readers import Malformed, read_rows  # noqa: E402
 from data_prep.settings import ReaderSettings, SourceSettings, ValueSettings  # noqa: E402
-from export.client import Classifier, answer  # noqa: E402
+from export.client import Classifier, answer_lines  # noqa: E402
 
 NAMES = ("a.csv", "a.tsv", "a.jsonl", "a.json", "a.parquet", "a.arrow", "a.xlsx", "a.csv.gz", "a.jsonl.zst", "a")
 SEEDS = {
@@ -91,7 +91,7 @@ def client(folder: Path) -> Callable[[bytes], None]:
         lines = data[:4000].decode("utf-8", "replace").split("\n")
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            answer(classifier, lines)
+            answer_lines(classifier, lines)
         answers = [json.loads(line) for line in said.getvalue().splitlines()]
         assert len(answers) == sum(bool(line.strip()) for line in lines)
         assert all(isinstance(one, dict) for one in answers)
@@ -111,7 +111,7 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
         for value in vars(sys.modules[module]).values():
             if callable(value) and getattr(value, "__module__", "") == module and hasattr(value, "__code__"):
                 atheris.instrument_func(value)
-    for value in (answer, *(vars(sys.modules["export.client"])[name] for name in ("read_post", "decide"))):
+    for value in (answer_lines, *(vars(sys.modules["export.client"])[name] for name in ("read_post", "decide"))):
         atheris.instrument_func(value)
     corpus = folder / "corpus"
     corpus.mkdir()
