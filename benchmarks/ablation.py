@@ -42,7 +42,7 @@ VARIANTS = {
     "R-Drop": ["trainer.loss.r_drop=1"],
     "group DRO": ["trainer.loss.dro_step=0.01", "trainer.weight_decay=0.1"],
     "whole vocabulary": ["encoder.trim=false"],
-    "frozen embeddings": ["trainer.freeze_embeddings=true"],
+    "trained embeddings": ["trainer.freeze_embeddings=false"],
     "layer decay 0.9": ["trainer.layer_decay=0.9"],
     "LoRA, rank 16": ["trainer.lora.rank=16", "trainer.learning_rate=5e-4"],
     "domain adaptation": ["adaptation.epochs=2"],
