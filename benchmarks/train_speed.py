@@ -1,15 +1,17 @@
 """How fast this project fine-tunes, against `transformers.Trainer` as its examples use it, on the same rows and encoder.
 
-python benchmarks/train_speed.py [--quick] [--data data/research] [--encoder packaged|xlmr_base_shapes]
+python benchmarks/train_speed.py [--quick] [--data data/research] [--encoder NAME] [--shapes xlmr_base] [--rows N] [--rows-per-step N]
 
-Trains the packaged encoder (or XLM-R base's shapes with random weights: for a GPU) on the same rows of a prepared mixture's
-training split (default: data/sample, prepared if missing), 48 rows a step on average, each variant in a process of its own:
+Trains the packaged encoder (or another, by its hub name or folder) on the same rows of a prepared mixture's training split
+(default: data/sample, prepared if missing), 48 rows a step on average, each variant in a process of its own:
 
     padded     stock Trainer, all rows padded to 128 tokens, float32, full vocabulary
     dynamic    stock Trainer, batches padded to their longest row, bfloat16, full vocabulary
-    project    this project: trimmed vocabulary, batches of similar length by a budget of tokens, bfloat16
+    project    this project: trimmed vocabulary, batches of similar length by a budget of tokens, bfloat16; on a GPU packed
+               without padding, and its layers compiled
 
-The first steps of each are for warming up. Prints rows and real tokens (no padding) per second, peak memory, FLOP
+`--shapes xlmr_base` gives the encoder XLM-R base's shapes, with random weights; a GPU wants these, and some hundred rows a
+step. The first steps of each variant are for warming up. Prints rows and real tokens (no padding) per second, peak memory, FLOP
 utilisation (6 FLOPs a parameter outside the embeddings and real token, plus attention, against the fastest measured matrix
 product), where the project's time goes, and, last, one line of JSON with the ratios.
 """
@@ -27,8 +29,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-ROWS_PER_STEP = 48
-WARM_UP = 4  # steps
+WARM_UP = 4  # steps; twice as many on a GPU, whose first ones compile
 VARIANTS = ("padded", "dynamic", "project")
 XLMR_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 
@@ -38,17 +39,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows")
     parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "sample")
-    parser.add_argument("--encoder", choices=("packaged", "xlmr_base_shapes"), default="packaged")
+    parser.add_argument("--encoder", default="packaged")
+    parser.add_argument("--shapes", choices=("own", "xlmr_base"), default="own")
+    parser.add_argument("--rows", type=int, default=768)
+    parser.add_argument("--rows-per-step", type=int, default=48)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="leave some out")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.variant:
-        print(json.dumps(measure(arguments.variant, arguments.data, arguments.encoder, rows=256 if arguments.quick else 768)))
+        print(json.dumps(measure(arguments)))
         return
     if not (arguments.data / "manifest.json").is_file() and arguments.data == REPOSITORY / "data" / "sample":
         subprocess.run([sys.executable, "-m", "data_prep"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     results: dict[str, Any] = {}
     print(f"{'':10}{'rows/s':>9}{'tokens/s':>10}{'padding':>9}{'peak GiB':>10}{'of peak FLOP/s':>16}")
-    for variant in VARIANTS:
+    for variant in arguments.variants:
         command = [sys.executable, __file__, *sys.argv[1:], "--variant", variant]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         *profile, last = done.stdout.strip().splitlines()
@@ -61,15 +66,18 @@ def main() -> None:
     print("\nwhere the project's time goes:", *profile, sep="\n  ")
     project = results["project"]
     summary = {
-        "vs_stock_padded": round(project["rows_per_s"] / results["padded"]["rows_per_s"], 2),
-        "vs_stock_dynamic_bf16": round(project["rows_per_s"] / results["dynamic"]["rows_per_s"], 2),
-        "memory_ratio": round(project["peak_gib"] / results["padded"]["peak_gib"], 3),
-        "flop_utilisation": round(project["flop_utilisation"], 3),
+        name: round(project["rows_per_s"] / results[variant]["rows_per_s"], 2)
+        for name, variant in (("vs_stock_padded", "padded"), ("vs_stock_dynamic_bf16", "dynamic"))
+        if variant in results
     }
-    print(json.dumps({**summary, "encoder": arguments.encoder, "data": arguments.data.name, "results": results}))
+    if "padded" in results:
+        summary["memory_ratio"] = round(project["peak_gib"] / results["padded"]["peak_gib"], 3)
+    summary["flop_utilisation"] = round(project["flop_utilisation"], 3)
+    setting = {name: str(getattr(arguments, name)) for name in ("encoder", "shapes", "data", "rows_per_step")}
+    print(json.dumps({**summary, **setting, "device": project["device"], "results": results}))
 
 
-def measure(variant: str, data: Path, encoder_kind: str, rows: int) -> dict[str, float]:
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train one variant and report its costs; the profile of the project's steps is printed before."""
     import numpy as np
     import torch
@@ -84,10 +92,13 @@ def measure(variant: str, data: Path, encoder_kind: str, rows: int) -> dict[str,
     from train.trainer import build_trainer
 
     set_seed(1)
-    encoder = load_encoder(EncoderSettings(name="bench", kind="packaged"))
-    if encoder_kind == "xlmr_base_shapes":
+    variant, rows = arguments.variant, 256 if arguments.quick else arguments.rows
+    packaged, own = arguments.encoder == "packaged", arguments.shapes == "own"
+    kind, path = ("packaged", None) if packaged else ("hub", arguments.encoder)
+    encoder = load_encoder(EncoderSettings(name="bench", kind=kind, path=path, pretrained=own))
+    if not own:
         encoder = _with_shapes(encoder, XLMR_BASE)
-    table = select_split(load_examples(data), "train", ["propaganda", "violence_glorification"])
+    table = select_split(load_examples(arguments.data), "train", ["propaganda", "violence_glorification"])
     everything = list(table["text"])
     table = table.select(np.random.default_rng(1).permutation(len(table))[:rows])
     heads = ["propaganda", "violence_glorification"]
@@ -97,30 +108,36 @@ def measure(variant: str, data: Path, encoder_kind: str, rows: int) -> dict[str,
     real = int(items.lengths.sum())
 
     ends: list[float] = []
+    warm_up = 2 * WARM_UP if torch.cuda.is_available() else WARM_UP
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            if torch.cuda.is_available():
+            if torch.cuda.is_available() and len(ends) == warm_up - 1:  # later steps need not wait for the GPU
                 torch.cuda.synchronize()
             ends.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
         if variant == "project":
-            budget = round(ROWS_PER_STEP * real / len(items))
-            settings = TrainerSettings(epochs=3, trackers=[], sampling=SamplingSettings(tokens_per_batch=budget), evaluations_per_epoch=1)
+            budget = round(arguments.rows_per_step * real / len(items))
+            settings = TrainerSettings(
+                epochs=3, trackers=[], sampling=SamplingSettings(tokens_per_batch=budget), compile=torch.cuda.is_available()
+            )
             model = build_classifier(encoder, heads, "mean", 0.1)
             trainer: Any = build_trainer(model, items, ["a"] * len(items), _first(items, 32), settings, Path(folder))
             trainer.args.eval_strategy = trainer.args.save_strategy = "no"
             trainer.args.load_best_model_at_end = False
             batches = [batch for epoch in range(3) for batch in trainer.sampler._batches(epoch)]
         else:
-            trainer, model, batches = stock_trainer(variant, encoder, items, heads, Path(folder))
+            trainer, model, batches = stock_trainer(variant, encoder, items, heads, Path(folder), arguments.rows_per_step)
         trainer.add_callback(Clock())
         trainer.train()
-        measured = [index for batch in batches[WARM_UP : len(ends)] for index in batch]
-        seconds = ends[-1] - ends[WARM_UP - 1]
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            ends[-1] = time.perf_counter()
+        measured = [index for batch in batches[warm_up : len(ends)] for index in batch]
+        seconds = ends[-1] - ends[warm_up - 1]
         tokens = float(items.lengths[measured].sum())
-        padded = sum(len(batch) * (128 if variant == "padded" else items.lengths[batch].max()) for batch in batches[WARM_UP : len(ends)])
+        padded = sum(len(batch) * (128 if variant == "padded" else items.lengths[batch].max()) for batch in batches[warm_up : len(ends)])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         if torch.cuda.is_available():
             peak = torch.cuda.max_memory_allocated() / 2**30
@@ -137,13 +154,14 @@ def measure(variant: str, data: Path, encoder_kind: str, rows: int) -> dict[str,
         "peak_gib": peak,
         "flop_utilisation": flops / seconds / _matmul_peak(),
         "steps": len(ends),
-        "rows_per_step": len(measured) / (len(ends) - WARM_UP),
+        "rows_per_step": len(measured) / (len(ends) - warm_up),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} processor cores",
     }
 
 
 def stock_trainer(
-    variant: str, encoder: Any, items: Any, heads: list[str], folder: Path, **options: Any
+    variant: str, encoder: Any, items: Any, heads: list[str], folder: Path, rows_per_step: int, **options: Any
 ) -> tuple[Any, Any, list[list[int]]]:
     """What `run_classification.py` does: a Trainer over rows in random order; unjudged labels become 0, as there is no mask."""
     import torch
@@ -172,11 +190,11 @@ def stock_trainer(
 
     arguments = TrainingArguments(
         **{"num_train_epochs": 1, "learning_rate": 2e-5, **options}, output_dir=str(folder), report_to=[],
-        per_device_train_batch_size=ROWS_PER_STEP, bf16=variant == "dynamic" and computes_in_bf16(None),
+        per_device_train_batch_size=rows_per_step, bf16=variant == "dynamic" and computes_in_bf16(None),
         use_cpu=not torch.cuda.is_available(), save_strategy="no", disable_tqdm=True, logging_strategy="no",
         remove_unused_columns=False, label_names=["labels"],
     )  # fmt: skip
-    batches = [list(range(start, min(start + ROWS_PER_STEP, len(items)))) for start in range(0, len(items), ROWS_PER_STEP)]
+    batches = [list(range(start, min(start + rows_per_step, len(items)))) for start in range(0, len(items), rows_per_step)]
     return InOrder(model=model, args=arguments, train_dataset=items, data_collator=collate), model, batches
 
 
@@ -219,23 +237,36 @@ def _matmul_peak() -> float:
 
 def _print_profile(trainer: Any) -> None:
     """Train some more steps under torch's profiler and print the operators with the most time of their own."""
+    import contextlib
+
     import torch
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
+
+    from train.trainer import compiled_layers
 
     trainer.model.train()
     optimiser = trainer.optimizer
     loader = iter(trainer.get_train_dataloader())
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
-    with profile(activities=activities) as found:
+    compiled = compiled_layers(trainer.model) if trainer.settings.compile else contextlib.nullcontext()
+    with compiled, profile(activities=activities) as profiled:
+        started = time.perf_counter()
         for _ in range(5):
             trainer.training_step(trainer.model, next(loader))
             optimiser.step()
             optimiser.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
     key = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    operators = sorted(found.key_averages(), key=lambda operator: -getattr(operator, key))
-    total = sum(getattr(operator, key) for operator in operators)
-    for operator in operators[:8]:
-        print(f"{getattr(operator, key) / total:6.1%}  {operator.key}")
+    # on a GPU the kernels alone: the operators that start them would count their time once more
+    counted = [found for found in profiled.key_averages() if not torch.cuda.is_available() or found.device_type == DeviceType.CUDA]
+    total = sum(getattr(found, key) for found in counted)
+    if torch.cuda.is_available():
+        print(f"the GPU is at work {total / 1e6 / seconds:.0%} of the time")
+    for found in sorted(counted, key=lambda found: -getattr(found, key))[:12]:
+        print(f"{getattr(found, key) / total:6.1%}  {found.key[:100]}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import nn
@@ -60,7 +61,7 @@ class MaskingCollator:
 
     def __call__(self, items: Sequence[Item]) -> dict[str, torch.Tensor]:
         """`input_ids`, `attention_mask` and `labels`, each of shape (batch, sequence)."""
-        ids = [{"input_ids": item["input_ids"], "attention_mask": [1] * len(item["input_ids"])} for item in items]
+        ids = [{"input_ids": np.asarray(item["input_ids"]).tolist(), "attention_mask": [1] * len(item["input_ids"])} for item in items]
         return dict(self.mask(ids))
 
 

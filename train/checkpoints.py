@@ -89,10 +89,11 @@ class SafeStops(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint when it is time or a signal came; all processes of a run decide alike."""
-        wishes = torch.tensor([self.signal or 0, int(time.monotonic() - self._saved > self.seconds)], device=args.device)
-        if args.world_size > 1:
+        stop, save = self.signal or 0, int(time.monotonic() - self._saved > self.seconds)
+        if args.world_size > 1:  # alone, a GPU would be waited for at every step
+            wishes = torch.tensor([stop, save], device=args.device)
             torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
-        stop, save = wishes.tolist()
+            stop, save = wishes.tolist()
         if stop:
             self.signal = int(stop)
             control.should_training_stop = True

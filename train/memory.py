@@ -2,12 +2,16 @@
 
 import torch
 import torch.distributed
+from accelerate.utils import send_to_device
 from torch import nn
 
 from data_prep.command import UserError
+from train.tokenised import Item, collate, text_inputs
 
 
-def batch_that_fits(model: nn.Module, tokens_per_batch: int, longest: int, device: torch.device, autocast: bool) -> int:
+def batch_that_fits(
+    model: nn.Module, tokens_per_batch: int, longest: int, device: torch.device, autocast: bool, packed: bool = False
+) -> int:
     """The token budget, halved until a step of it fits into the device's memory, with AdamW's state beside it.
 
     The hardest batch is tried: of the longest rows, whose attention matrices are the largest. The model's weights, gradients
@@ -20,7 +24,7 @@ def batch_that_fits(model: nn.Module, tokens_per_batch: int, longest: int, devic
     """
     budget = tokens_per_batch
     model.to(device)
-    while not _fits(model, max(1, budget // longest), longest, device, autocast):
+    while not _fits(model, max(1, budget // longest), longest, device, autocast, packed):
         budget //= 2
         if budget < longest:
             raise UserError(
@@ -36,13 +40,14 @@ def batch_that_fits(model: nn.Module, tokens_per_batch: int, longest: int, devic
     return budget
 
 
-def _fits(model: nn.Module, rows: int, longest: int, device: torch.device, autocast: bool) -> bool:
+def _fits(model: nn.Module, rows: int, longest: int, device: torch.device, autocast: bool, packed: bool) -> bool:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             state = [torch.empty_like(parameter) for parameter in model.parameters() for _ in range(2) if parameter.requires_grad]
-            ids = torch.full((rows, longest), 5, device=device)
+            row: Item = {"input_ids": [5] * longest, "labels": [], "language": 0}
+            batch = {name: send_to_device(part, device) for name, part in text_inputs(collate([row] * rows, packed)).items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                logits = model.train()(ids, torch.ones_like(ids)).logits
+                logits = model.train()(**batch).logits
             logits.float().sum().backward()
             del state
             return True

@@ -9,7 +9,6 @@ from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaPreTrained
 from transformers.utils import ModelOutput, logging
 
 from train.encoder import Encoder
-from train.packing import PACKED, pack
 
 # weights that are left out and bars for loading a file are not news to a user
 logging.set_verbosity_error()
@@ -51,11 +50,26 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
             self.projection = nn.Linear(config.hidden_size, config.embedding_dimension)
         self.post_init()
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None) -> ClassifierOutput:
-        """Classify token ids (batch, sequence); `labels` are the loss function's business, not the model's."""
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        max_length_q: int | None = None,
+    ) -> ClassifierOutput:
+        """Classify token ids (batch, sequence) with their mask, or what `train.packing.pack` makes of rows without padding.
+
+        `labels` are the loss function's business, not the model's.
+        """
+        if cu_seq_lens_q is None:
+            assert attention_mask is not None
+            pooled = self.pooled(input_ids, attention_mask)
+        else:
+            pooled = self._pooled_packed(input_ids, position_ids, cu_seq_lens_q, max_length_q)
         # Pooling and heads run in float32 also under bfloat16 autocast: sentence vectors of one encoder lie close
         # together, and 8 bits of mantissa blur what tells them apart.
-        pooled = self.pooled(input_ids, attention_mask)
         # the linear layer written out, because autocast would cast a matrix product
         logits = (self.dropout(pooled).unsqueeze(1) * self.classifier.weight).sum(dim=-1) + self.classifier.bias
         # the embedding has a training of its own (train/projection.py), which leaves the encoder alone
@@ -64,8 +78,6 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
 
     def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The sentence vector that the heads and the projection read, shape (batch, hidden), in float32."""
-        if self.config._attn_implementation == PACKED:
-            return self._pooled_packed(input_ids, attention_mask)
         hidden: torch.Tensor = self.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
         if self.config.pooling == "first":
             return hidden[:, 0]
@@ -73,13 +85,18 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
         # a row of padding only has no token to average: its sum is 0, and so is its mean
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
-    def _pooled_packed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        arguments, row = pack(input_ids, attention_mask, self.config.pad_token_id + 1)
-        hidden: torch.Tensor = self.roberta(**arguments).last_hidden_state[0].float()
+    def _pooled_packed(
+        self, input_ids: torch.Tensor, position_ids: torch.Tensor | None, cu_seq_lens_q: torch.Tensor, max_length_q: int | None
+    ) -> torch.Tensor:
+        packed = {"position_ids": position_ids, "cu_seq_lens_q": cu_seq_lens_q, "max_length_q": max_length_q}
+        hidden: torch.Tensor = self.roberta(input_ids=input_ids, **packed).last_hidden_state[0].float()
+        starts = cu_seq_lens_q.long()
         if self.config.pooling == "first":
-            return hidden[arguments["cu_seq_lens_q"][:-1].long()]
-        sums = torch.zeros(len(input_ids), hidden.shape[1], device=hidden.device).index_add(0, row, hidden)
-        return sums / attention_mask.sum(dim=1, keepdim=True).clamp(min=1)
+            return hidden[starts[:-1]]
+        # the number of tokens is given, or a GPU would be asked for it and waited for
+        row = torch.arange(len(starts) - 1, device=hidden.device).repeat_interleave(starts.diff(), output_size=len(hidden))
+        sums = torch.zeros(len(starts) - 1, hidden.shape[1], device=hidden.device).index_add(0, row, hidden)
+        return sums / starts.diff().unsqueeze(-1)
 
 
 def build_classifier(encoder: Encoder, heads: list[str], pooling: str, dropout: float) -> MultiHeadClassifier:

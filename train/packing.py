@@ -4,13 +4,17 @@ On a GPU in bfloat16 this is PyTorch's variable-length flash attention. Elsewher
 numbers at a cost that grows with the square of the batch: good for checking, not for training.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface
 
+Ids = Sequence[int] | npt.NDArray[np.integer[Any]]  # of a row's tokens
 PACKED = "packed"  # the name under which transformers knows it
 
 
@@ -47,7 +51,8 @@ def packed_attention(
         mixed = varlen_attn(q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q, scale=scaling)
         assert isinstance(mixed, torch.Tensor)
         return mixed[None], None
-    rows = torch.arange(len(cu_seq_lens_q) - 1, device=query.device).repeat_interleave(cu_seq_lens_q.diff())
+    rows = torch.arange(len(cu_seq_lens_q) - 1, device=query.device)
+    rows = rows.repeat_interleave(cu_seq_lens_q.diff(), output_size=query.shape[2])
     apart = functional.scaled_dot_product_attention(query, key, value, attn_mask=rows[:, None] == rows[None, :], scale=scaling)
     return apart.transpose(1, 2), None
 
@@ -56,24 +61,25 @@ AttentionInterface.register(PACKED, packed_attention)
 AttentionMaskInterface.register(PACKED, lambda *args, **kwargs: None)
 
 
-def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, first_position: int) -> tuple[dict[str, Any], torch.Tensor]:
-    """The arguments of a packed encoder for padded rows, and the row that each of its tokens belongs to, shape (tokens,).
+def pack(rows: Sequence[Ids], first_position: int) -> dict[str, Any]:
+    """The arguments of a packed encoder for rows of token ids, under transformers' names.
+
+    Made on the processor, where the lengths are known: a GPU would have to be waited for to tell them.
 
     Parameters
     ----------
-    input_ids, attention_mask
-        Shape (rows, sequence); padding is on the right.
     first_position
         The position embedding of a row's first token (XLM-R counts from its padding index on).
+
+    Returns
+    -------
+    `input_ids` and `position_ids` of shape (1, tokens), and `cu_seq_lens_q` and `max_length_q` as `packed_attention` takes them.
     """
-    kept = attention_mask.bool()
-    lengths = kept.sum(dim=1)
-    starts = functional.pad(lengths.cumsum(dim=0), (1, 0)).to(torch.int32)
-    positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)[kept] + first_position
-    arguments = {
-        "input_ids": input_ids[kept][None],
-        "position_ids": positions[None],
-        "cu_seq_lens_q": starts,
-        "max_length_q": input_ids.shape[1],
+    lengths = [len(row) for row in rows]
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    return {
+        "input_ids": torch.from_numpy(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))[None],
+        "position_ids": torch.from_numpy(positions + first_position)[None],
+        "cu_seq_lens_q": torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32)),
+        "max_length_q": max(lengths),
     }
-    return arguments, torch.arange(len(lengths), device=input_ids.device).repeat_interleave(lengths)

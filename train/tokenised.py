@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from train.encoder import PAD
 from train.encoding import encode
 from train.loss import MASKED
+from train.packing import Ids, pack
 
 
 class Item(TypedDict):
@@ -21,7 +22,7 @@ class Item(TypedDict):
     `teacher` has one logit per head where a model is distilled.
     """
 
-    input_ids: Sequence[int]
+    input_ids: Ids
     labels: Sequence[int]
     language: int
     teacher: NotRequired[Sequence[float]]
@@ -43,8 +44,8 @@ class TokenisedRows(torch.utils.data.Dataset[Item]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Item:
-        ids, labels, language = self.ids[index].tolist(), self.labels[index].tolist(), int(self.language_codes[index])
-        item: Item = {"input_ids": ids, "labels": labels, "language": language}
+        labels, language = self.labels[index].tolist(), int(self.language_codes[index])
+        item: Item = {"input_ids": self.ids[index], "labels": labels, "language": language}
         if self.teacher is not None:
             item["teacher"] = self.teacher[index].tolist()
         return item
@@ -56,24 +57,33 @@ def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
     return np.asarray(columns, dtype=np.int8).T.reshape(len(table), len(heads))
 
 
-def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
-    """Pad a batch to its longest row: `input_ids`, `attention_mask` (batch, sequence), `labels` (batch, heads), `language` (batch,).
+def collate(items: Sequence[Item], packed: bool = False) -> dict[str, Any]:
+    """A batch: `input_ids` and `attention_mask` (batch, sequence), `labels` (batch, heads), `language` (batch,).
 
-    Rows with a teacher's logits add `teacher` (batch, heads).
+    Rows are padded to the longest, or `packed` one after the other (`train.packing.pack`). Rows with a teacher's logits add
+    `teacher` (batch, heads).
     """
-    longest = max(len(item["input_ids"]) for item in items)
-    input_ids = torch.full((len(items), longest), PAD, dtype=torch.long)
-    attention_mask = torch.zeros((len(items), longest), dtype=torch.long)
-    for row, item in enumerate(items):
-        ids = torch.tensor(item["input_ids"], dtype=torch.long)
-        input_ids[row, : len(ids)] = ids
-        attention_mask[row, : len(ids)] = 1
+    ids = [item["input_ids"] for item in items]
     batch = {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
+        **(pack(ids, first_position=PAD + 1) if packed else _pad(ids)),
         "labels": torch.tensor([item["labels"] for item in items], dtype=torch.long),
         "language": torch.tensor([item["language"] for item in items], dtype=torch.long),
     }
     if "teacher" in items[0]:
         batch["teacher"] = torch.tensor([item["teacher"] for item in items])
     return batch
+
+
+def text_inputs(batch: dict[str, Any]) -> dict[str, Any]:
+    """The part of a batch that the model reads: all but what the loss compares its outputs with."""
+    return {name: part for name, part in batch.items() if name not in ("labels", "language", "teacher")}
+
+
+def _pad(rows: Sequence[Ids]) -> dict[str, torch.Tensor]:
+    longest = max(len(row) for row in rows)
+    input_ids = torch.full((len(rows), longest), PAD, dtype=torch.long)
+    attention_mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = torch.from_numpy(np.asarray(row, dtype=np.int64))
+        attention_mask[index, : len(row)] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask}

@@ -1,7 +1,10 @@
 """`transformers.Trainer` with this project's batches; loss, checkpoints, resume and scale-out are its own."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed
+from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import (
@@ -32,7 +36,7 @@ from train.processes import process_count
 from train.progress import LanguageProgress
 from train.sampling import Indices, LengthBucketedBatches, batch_by_tokens
 from train.settings import TrainerSettings
-from train.tokenised import Item, TokenisedRows, collate
+from train.tokenised import Item, TokenisedRows, collate, text_inputs
 from train.validation import language_metrics, parse_metric
 
 
@@ -77,6 +81,11 @@ class BucketedTrainer(LengthBucketedTrainer):
         self.validation_languages = validation_languages
         self.settings = settings
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, over compiled layers if the settings ask for it."""
+        with compiled_layers(self.model) if self.settings.compile else nullcontext():
+            return super().train(*args, **kwargs)
+
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """The optimiser that Trainer would take, over this project's parameter groups."""
         kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
@@ -92,7 +101,7 @@ class BucketedTrainer(LengthBucketedTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """What Trainer accumulates: `MaskedLoss` of a batch, with R-Drop's second pass and a teacher's scores if they are asked for."""
-        texts = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        texts = text_inputs(inputs)
         labels, languages = inputs["labels"], inputs["language"]
         outputs = model(**texts)
         logits = outputs.logits.float()
@@ -130,6 +139,22 @@ class BucketedTrainer(LengthBucketedTrainer):
         return metrics
 
 
+@contextmanager
+def compiled_layers(model: MultiHeadClassifier, backend: Any = "inductor") -> Iterator[None]:
+    """Within, each layer of the encoder runs as compiled by torch: one compilation, as all layers are alike.
+
+    The weights and their names stay; only the layers' Python code is left out, and their small operations are fused.
+    """
+    layers = model.roberta.encoder.layer
+    for layer in layers:
+        layer.compile(dynamic=True, backend=backend)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._compiled_call_impl = None  # the inverse, for which torch has no function
+
+
 def shared_arguments(settings: TrainerSettings, checkpoints: Path) -> dict[str, Any]:
     """What every training of a run tells Trainer, whatever it trains."""
     return {
@@ -142,8 +167,10 @@ def shared_arguments(settings: TrainerSettings, checkpoints: Path) -> dict[str, 
         "bf16": computes_in_bf16(settings.bf16),
         "use_cpu": not torch.cuda.is_available(),
         "ddp_backend": "gloo" if process_count() > 1 and not torch.cuda.is_available() else None,
-        "accelerator_config": {"even_batches": False},  # batches of many sizes; the sampler sees to equal numbers
+        # batches of many sizes, of which the sampler sees to equal numbers, on their way to a GPU while it is at work
+        "accelerator_config": {"even_batches": False, "non_blocking": torch.cuda.is_available()},
         "logging_steps": 20,
+        "logging_nan_inf_filter": False,  # would wait for the GPU at every step
         "seed": settings.seed,
         "data_seed": settings.seed,
         "remove_unused_columns": False,
@@ -168,13 +195,13 @@ def build_trainer(
     if settings.best_metric != "loss":
         parse_metric(settings.best_metric)
     freeze(model, settings)
-    if settings.packed if settings.packed is not None else torch.cuda.is_available() and computes_in_bf16(settings.bf16):
+    packed = settings.packed if settings.packed is not None else torch.cuda.is_available() and computes_in_bf16(settings.bf16)
+    if packed:
         model.set_attn_implementation(PACKED)
     arguments = TrainingArguments(
         **shared_arguments(settings, folder / "checkpoints"),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
-        torch_compile=settings.compile,
         ddp_find_unused_parameters=False,
         eval_strategy="steps",
         save_strategy="steps",
@@ -187,7 +214,7 @@ def build_trainer(
     )
     sampling, accumulation = settings.sampling, settings.gradient_accumulation
     if arguments.device.type == "cuda":  # a processor's memory has no such limit that could be felt
-        fits = batch_that_fits(model, sampling.tokens_per_batch, int(train_rows.lengths.max()), arguments.device, arguments.bf16)
+        fits = batch_that_fits(model, sampling.tokens_per_batch, int(train_rows.lengths.max()), arguments.device, arguments.bf16, packed)
         accumulation *= -(-sampling.tokens_per_batch // fits)
         sampling = replace(sampling, tokens_per_batch=fits)
         arguments.gradient_accumulation_steps = accumulation
@@ -220,7 +247,7 @@ def build_trainer(
         args=arguments,
         train_dataset=train_rows,
         eval_dataset=validation_rows,
-        data_collator=collate,
+        data_collator=partial(collate, packed=packed),
         callbacks=callbacks,
         sampler=sampler,
         loss=loss,
@@ -271,8 +298,8 @@ def predict_logits(
     embeddings = np.full((len(rows), hidden), np.nan, dtype=np.float32)
     batches = batch_by_tokens(order, rows.lengths, tokens_per_batch)[share[0] :: share[1]]
     for batch in tqdm(batches, desc="scoring", unit=" batches", leave=False, disable=None):
-        inputs = collate([rows[index] for index in batch])
-        output = model(inputs["input_ids"].to(model.device), inputs["attention_mask"].to(model.device))
+        inputs = text_inputs(collate([rows[index] for index in batch], packed=model.config._attn_implementation == PACKED))
+        output = model(**send_to_device(inputs, model.device))
         logits[batch] = output.logits.float().cpu().numpy()
         embeddings[batch] = output.sentence_embedding.float().cpu().numpy()
     return logits, embeddings

@@ -19,11 +19,11 @@ class Small(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.tried: list[tuple[int, int]] = []
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> ClassifierOutput:
-        self.tried.append(tuple(ids.shape))
-        if ids.numel() > self.tokens:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> ClassifierOutput:
+        self.tried.append(tuple(input_ids.shape))
+        if input_ids.numel() > self.tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return ClassifierOutput(logits=self.dropout(self.embedding(ids)).mean(dim=1))
+        return ClassifierOutput(logits=self.dropout(self.embedding(input_ids)).mean(dim=1))
 
 
 def test_the_budget_is_halved_until_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
