@@ -1,9 +1,9 @@
 """What each choice of the training recipe is worth: the defaults with one thing changed, several seeds each.
 
-python benchmarks/ablation.py --data-dir data --out runs/ablation [--seeds 1 2 3] [--only NAME ...] [--quick]
+python benchmarks/ablation.py --data-dir data --out runs/ablation [--seeds 1 2 3] [--only NAME ...] [--fraction 0.2] [--quick]
 
 Every run trains on a fixed fifth of `research` (--quick: a few steps on the embedded sample, to see that it works) and is
-measured on a fixed fifth of its test rows at the policy fitted on validation. Finished runs are kept in <out>/results.json,
+measured on its test rows at the policy fitted on validation. Finished runs are kept in <out>/results.json,
 so the command can be stopped and repeated. Prints a table (mean and standard deviation over the seeds; macro: mean over
 language-head cells with at least 20 test rows of each class; worst: the lowest of them) and, last, one line of JSON.
 """
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from datasets import Dataset
 from hydra import compose, initialize_config_dir
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
@@ -25,10 +27,11 @@ from data_prep.files import read_json, write_json  # noqa: E402
 from data_prep.settings import to_settings  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
 from train.loss import MASKED  # noqa: E402
+from train.policy import Policy  # noqa: E402
 from train.run import load_run  # noqa: E402
 from train.settings import TrainSettings, register_schemas  # noqa: E402
-from train.stage import select_split, take_fraction, train  # noqa: E402
-from train.tokenised import TokenisedRows  # noqa: E402
+from train.stage import select_split, train  # noqa: E402
+from train.tokenised import TokenisedRows, label_matrix  # noqa: E402
 from train.trainer import predict_logits  # noqa: E402
 
 VARIANTS = {
@@ -59,20 +62,19 @@ MEASURES = (
 )
 
 
-def measure(folder: Path, data: Path, share: float, least: int) -> dict[str, float]:
-    """The run on a share of the test rows, at its policy and, beside it, at one threshold per head."""
-    run = load_run(folder)
-    heads = list(run.model.config.heads)
-    table = take_fraction(select_split(load_examples(data), "test", heads), share)
-    rows = TokenisedRows(table, run.tokenizer, heads, data.parent / ".cache" / "tokens")
-    logits, _ = predict_logits(run.model, rows)
-    spoken, cells, neutral = np.asarray(rows.languages), [], []
+def measure(policy: Policy, logits: npt.NDArray[np.float32], table: Dataset, heads: list[str], least: int = 20) -> dict[str, float]:
+    """Logits (rows, heads) of the test rows, at the run's policy and, beside it, at one threshold per head.
+
+    A language-head cell counts from `least` rows of each class on.
+    """
+    labels_of, languages = label_matrix(table, heads), list(table["language"])
+    spoken, cells, neutral = np.asarray(languages), [], []
     for column, head in enumerate(heads):
-        policy, labels = run.policy.heads[head], rows.labels[:, column]
-        own = policy.probability(logits[:, column], rows.languages) >= [policy.threshold_of(language) for language in rows.languages]
-        shared = policy.probability(logits[:, column]) >= policy.threshold
+        fitted, labels = policy.heads[head], labels_of[:, column]
+        own = fitted.probability(logits[:, column], languages) >= [fitted.threshold_of(language) for language in languages]
+        shared = fitted.probability(logits[:, column]) >= fitted.threshold
         plain = np.asarray([sense[head] == "neutral" for sense in table["sense"]])
-        for language in rows.language_names:
+        for language in np.unique(spoken):
             mine = (spoken == language) & (labels != MASKED)
             truth = labels[mine] == 1
             if min(truth.sum(), (~truth).sum()) >= least:
@@ -94,6 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs" / "ablation")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--fraction", type=float, default=0.2, help="of the training rows: all, where a GPU can be used")
     parser.add_argument("--quick", action="store_true", help="a few steps on the embedded sample")
     arguments = parser.parse_args()
     register_schemas()
@@ -104,16 +107,24 @@ def main() -> None:
         for variant in arguments.only:
             if f"{variant}/{seed}" in results:
                 continue
-            overrides = ["experiment=research_offline", *VARIANTS[variant], f"trainer.seed={seed}", "trainer.trackers=[]", "fraction=0.2"]
+            overrides = [
+                "experiment=research_offline",
+                *VARIANTS[variant],
+                f"trainer.seed={seed}",
+                "trainer.trackers=[]",
+                f"fraction={arguments.fraction}",
+            ]
             overrides += [f"data_dir={arguments.data_dir}", f"runs_dir={arguments.out}"]
             if arguments.quick:
                 overrides += ["debug=tiny", "fraction=1.0"]
             with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
                 settings: TrainSettings = to_settings(compose("train", overrides), TrainSettings)
             folder = train(settings)
-            data = arguments.data_dir / settings.mixture.name
+            run, heads = load_run(folder), sorted(settings.heads)
+            table = select_split(load_examples(arguments.data_dir / settings.mixture.name), "test", heads)
+            logits, _ = predict_logits(run.model, TokenisedRows(table, run.tokenizer, heads))
             seconds = read_json(folder / "run.json")["figures"]["total_seconds"]
-            results[f"{variant}/{seed}"] = {**measure(folder, data, settings.fraction, 20), "seconds": round(seconds)}
+            results[f"{variant}/{seed}"] = {**measure(run.policy, logits, table, heads), "seconds": round(seconds)}
             write_json(kept, results)
     print(f"\n{'':22}" + "".join(f"{name:>26}" for name in MEASURES))
     summary = {}
