@@ -1,6 +1,7 @@
 """`python -m evaluate release=...`: measure the shipped artifact per language, judge it, write the report."""
 
 import sys
+import time
 from pathlib import Path
 
 import hydra
@@ -24,8 +25,11 @@ def main(config: DictConfig) -> None:
     """Score, measure, judge and report; exit code 1 when the gate fails."""
     with user_errors():
         settings: EvaluateSettings = to_settings(config, EvaluateSettings)
+        began = time.monotonic()
         scored = score(settings)
+        asking = time.monotonic()
         probes = probe(scored, settings)
+        judging = time.monotonic()
         measures = measure(scored, settings, probes)
         if settings.release is not None:
             release = release_folder(settings.releases_dir, settings.release)
@@ -54,6 +58,10 @@ def main(config: DictConfig) -> None:
         )
         for ruling in measures.gate.rulings:
             print(f"  {ruling.verdict:<21}{ruling.title} ({ruling.limit})")
+        print(
+            f"{len(scored.rows):,} rows scored in {asking - began:.0f} s, {'probes asked' if probes else 'no probes asked'} in "
+            f"{judging - asking:.0f} s, measured and written in {time.monotonic() - judging:.0f} s"
+        )
         print(f"report -> {folder / 'report.html'}")
         if settings.release is None:
             print(f"next: python -m export run={settings.run} release=demo")

@@ -299,7 +299,7 @@ def _not_flagged(one: HardNegatives, settings: RuleSettings) -> Finding:
     words += f" of {one.passed.of:,} {'cases' if one.suite else 'rows'}"
     if settings.validated and not one.validated and verdict == PASS:
         verdict, words = NOT_ENOUGH, f"{words}, but no native speaker has validated the cases"
-    where = ", ".join(filter(None, (one.language and language_name(one.language), kind_name(one.kind))))
+    where = f"{language_name(one.language)} ({kind_name(one.kind)})" if one.language else kind_name(one.kind)
     return Finding(one.head, where, verdict, words)
 
 
