@@ -42,16 +42,15 @@ def write_variants(model: onnx.ModelProto, folder: Path, evidence: Evidence | st
     fp16 ships without evidence: its logits differ in the third decimal (the parity figures show it). int8 never does.
     """
     found = []
-    reference = None if isinstance(evidence, str) else evidence.logits(folder / "model.onnx")
     for name in settings.variants:
         path = folder / f"model.{name}.onnx"
         if name == "fp16":
             save_graph(to_float16(model), path, settings.external_above)
             found.append(Variant("fp16", True, "for GPUs; checked by parity"))
-        elif isinstance(evidence, str) or reference is None:
+        elif isinstance(evidence, str):
             found.append(Variant("int8", False, f"withheld, because nothing shows that it decides as float32 does: {evidence}"))
         else:
-            found.append(_search_int8(model, path, evidence, reference, settings))
+            found.append(_search_int8(model, path, evidence, evidence.logits(folder / "model.onnx"), settings))
     return found
 
 
