@@ -50,11 +50,17 @@ def simhash(text: str) -> npt.NDArray[np.bool_]:
     return np.asarray(2 * bits.sum(axis=0, dtype=np.int64) > len(bits))
 
 
-def plain_similarity(kind: str, queries: list[str], bank: list[str]) -> Similarity:
-    """Share of equal MinHash slots or SimHash bits of texts as received, shape (queries, bank)."""
-    sketch = signature if kind == "MinHash" else simhash
-    theirs = np.stack([sketch(text) for text in bank])
-    return np.stack([(theirs == sketch(text)).mean(axis=1) for text in queries])
+SKETCHES = {"MinHash": signature, "SimHash": simhash}
+
+
+def sketches(kind: str, texts: list[str]) -> npt.NDArray[Any]:
+    """MinHash slots or SimHash bits of texts as received, shape (texts, slots or bits)."""
+    return np.stack([SKETCHES[kind](text) for text in texts])
+
+
+def plain_similarity(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> Similarity:
+    """Share of equal slots or bits, shape (one, other)."""
+    return np.stack([(other == row).mean(axis=1) for row in one])
 
 
 def threshold_for(similarity: Similarity, copies: npt.NDArray[np.bool_], rate: float) -> float:
@@ -93,7 +99,8 @@ def main() -> None:
 
     unknown = Fingerprints(classifier, strangers["text"].tolist())
     copies = np.concatenate([similarities(unknown, bank, [row])[1] for row in range(len(strangers))]) >= COPY
-    plain = {kind: plain_similarity(kind, strangers["text"].tolist(), bank_texts) for kind in ("MinHash", "SimHash")}
+    kept = {kind: sketches(kind, bank_texts) for kind in SKETCHES}
+    plain = {kind: plain_similarity(sketches(kind, strangers["text"].tolist()), kept[kind]) for kind in SKETCHES}
     thresholds = {kind: threshold_for(found, copies, rate) for kind, found in plain.items()}
     different = {match.post for match in find_matches(unknown, bank, recipe["bands"]) if not copies[match.post, match.entry]}
 
@@ -113,7 +120,7 @@ def main() -> None:
         best = {match.post: match.entry for match in find_matches(queries, bank, recipe["bands"])}
         found = {"release": np.asarray([best.get(row) == place for row, place in enumerate(edited["place"])])}
         for kind, threshold in thresholds.items():
-            similarity = plain_similarity(kind, edited["edited"].tolist(), bank_texts)
+            similarity = plain_similarity(sketches(kind, edited["edited"].tolist()), kept[kind])
             found[kind] = (similarity.argmax(axis=1) == edited["place"]) & (similarity.max(axis=1) >= threshold)
         results[name] = {}
         for language in [*sorted(edited["language"].unique()), "all"]:
