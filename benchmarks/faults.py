@@ -303,10 +303,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=sum(SHARES.values()))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", choices=("kills", "disk", "damage"), default=["kills", "disk", "damage"])
-    parser.add_argument("--quick", action="store_true", help="two kills of each stage, two disks, three files")
+    parser.add_argument("--quick", action="store_true", help="one kill of each stage, two disks, three files")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
-    shares = {stage: 2 if arguments.quick else -(-share * arguments.kills // sum(SHARES.values())) for stage, share in SHARES.items()}
+    shares = {stage: 1 if arguments.quick else -(-share * arguments.kills // sum(SHARES.values())) for stage, share in SHARES.items()}
     with tempfile.TemporaryDirectory() as name:
         handler: Callable[..., http.server.SimpleHTTPRequestHandler] = functools.partial(_Quiet, directory=f"{name}/served")
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -20,13 +20,13 @@ from train.run import load_run
 
 
 @pytest.mark.timeout(900)  # a minute of work, but the machine may have other work
-def test_a_few_kills_of_every_stage() -> None:
+def test_a_kill_of_every_stage() -> None:
     command = [sys.executable, "benchmarks/faults.py", "--quick", "--parts", "kills"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["wrong"] == 0
-    assert summary["kills"] >= 12
+    assert summary["kills"] == 6
 
 
 def start_and_kill(parent: Path) -> Path:
