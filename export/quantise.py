@@ -8,7 +8,6 @@ would coarsen all others. Weights have one scale per output channel, word embedd
 weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -102,14 +101,9 @@ def to_int8(
     small.CopyFrom(model)
     weights = _weights(small)
     rewriter = _Rewriter(weights, {node.output[0] for node in model.graph.node if node.op_type == "Gelu"}, activations or {})
-    quantised = [node for node in small.graph.node if _is_dense(node, weights) and node.name not in keep]
-    biases = _biases(small.graph.node, {node.output[0] for node in quantised}, weights)
-    added = {addition.name for addition, _ in biases.values()}
     for node in small.graph.node:
-        if node in quantised:
-            rewriter.dense(node, *biases.get(node.output[0], (node, None)))
-        elif node.name in added:
-            continue
+        if _is_dense(node, weights) and node.name not in keep:
+            rewriter.dense(node)
         elif _is_large_table(node, weights):
             rewriter.table(node, embedding_bits)
         else:
@@ -141,19 +135,6 @@ def _is_dense(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
         node.op_type == "MatMul" and node.input[1] in weights
         and len(weights[node.input[1]].dims) == 2 and weights[node.input[1]].dims[1] >= _NARROWEST
     )  # fmt: skip
-
-
-def _biases(
-    nodes: Sequence[onnx.NodeProto], products: Collection[str], weights: dict[str, TensorProto]
-) -> dict[str, tuple[onnx.NodeProto, str]]:
-    """For each of the products that a constant vector is added to, and nothing else reads: the addition and the vector's name."""
-    readers = Counter(name for node in nodes for name in node.input)
-    return {
-        node.input[0]: (node, node.input[1])
-        for node in nodes
-        if node.op_type == "Add" and node.input[0] in products and readers[node.input[0]] == 1
-        and node.input[1] in weights and len(weights[node.input[1]].dims) == 1
-    }  # fmt: skip
 
 
 def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
@@ -211,19 +192,18 @@ class _Rewriter:
         self._node("QuantizeLinear", [rows, flat_scale, zeros], whole, axis=0)
         return rows, whole, scale
 
-    def dense(self, node: onnx.NodeProto, result: onnx.NodeProto, bias: str | None) -> None:
-        """x @ W + bias as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
+    def dense(self, node: onnx.NodeProto) -> None:
+        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
 
-        That is the product of the outlying channels, the bias, and what the shift took away, a constant like it: one product
-        of a few columns, the last of them ones. It is written to the output of `result`, the addition of the bias.
+        That is the product of the outlying channels, and what the shift took away, a constant.
         """
         x, weight = node.input
         values = numpy_helper.to_array(self.weights[weight])
         whole, channel = (part.numpy().T.copy() for part in int8_channels(torch.from_numpy(values.T.copy())))
         rows, tokens, token_scale = self._per_token(x, values.shape[0])
-        large = self.outliers.get(x, np.empty(0, np.int64))
-        whole[large] = 0
-        output = result.output[0]
+        if x in self.outliers:
+            whole[self.outliers[x]] = 0
+        output = node.output[0]
         inputs = [
             tokens,
             self._constant(f"{weight}_int8", whole),
@@ -233,30 +213,19 @@ class _Rewriter:
         ]
         unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=_CONTRIB)
         product = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
-        constant = np.zeros(values.shape[1]) if bias is None else numpy_helper.to_array(self.weights[bias]).astype(np.float64)
+        if x in self.outliers:
+            if f"{x}_large" not in self._quantised:
+                self._quantised.add(f"{x}_large")
+                self._node("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
+            large = self._constant(f"{weight}_large", values[self.outliers[x]])
+            product = self._node("Gemm", [f"{x}_large", large, product], f"{output}_with_large")
         if x in self.gelu_outputs:
-            constant = constant + _GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)
-        if len(large):
-            beside = self._constant(f"{weight}_beside", np.vstack([values[large], constant]).astype(np.float32))
-            product = self._node("Gemm", [self._large_and_one(x, rows), beside, product], f"{output}_with_large")
-        elif constant.any():
-            product = self._node(
-                "Add", [product, self._constant(f"{weight}_constant", constant.astype(np.float32))], f"{output}_with_constant"
-            )
+            share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
+            product = self._node("Add", [product, self._constant(f"{weight}_share", share)], f"{output}_unshifted")
         shape = self._node("Shape", [x], f"{output}_batch_sequence", start=0, end=2)
         width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
         target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
         self._node("Reshape", [product, target], output)
-
-    def _large_and_one(self, x: str, rows: str) -> str:
-        """The outlying channels and a column of ones, (tokens, channels + 1)."""
-        columns = f"{x}_large_and_one"
-        if columns not in self._quantised:
-            self._quantised.add(columns)
-            self._node("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
-            behind, one = self._constant("a_column_behind", np.array([0, 0, 0, 1])), self._constant("one", np.array(1, np.float32))
-            self._node("Pad", [f"{x}_large", behind, one], columns)
-        return columns
 
     def table(self, node: onnx.NodeProto, bits: int) -> None:
         """A lookup in a table of 4- or 8-bit weights."""
