@@ -38,9 +38,8 @@ quickstart: setup  ## the whole road on the embedded sample: data, training, ONN
 	$(BIN)/python -m export run=runs/quickstart/latest release=quickstart variants=[fp16]
 	$(BIN)/python -m evaluate release=quickstart gate=demo report.show_text=true
 
-# two processes for two cores: more threads would wait for each other at full load
 test: setup $(RAY_READY)  ## the test suite
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n 2 $(TESTS)
 
 coverage: setup $(RAY_READY)  ## the test suite with branch coverage, also of the stages it starts; fails below 92%
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered --durations=15 $(TESTS)

@@ -59,6 +59,7 @@ def test_padded_rows_are_refused_by_packed_attention(model: MultiHeadClassifier)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own, while it compiles
+@pytest.mark.parametrize("model", ["mean"], indirect=True)
 def test_compiled_layers_give_what_others_give(model: MultiHeadClassifier) -> None:
     """Packed and of several sizes, from one compilation for all layers and lengths."""
     torch.compiler.reset()
