@@ -62,7 +62,7 @@ def train_stock(parts: dict[str, Dataset], seed: int, epochs: float) -> dict[str
     }
     with tempfile.TemporaryDirectory() as folder:
         options = {"num_train_epochs": epochs, "learning_rate": 5e-5, "seed": seed}
-        trainer, model, _ = stock_trainer("padded", encoder, rows["train"], [HEAD], Path(folder), 48, **options)
+        trainer, model, _ = stock_trainer("padded", encoder, rows["train"], [HEAD], Path(folder), rows_per_step=48, **options)
         trainer.train()
     model.eval()
     return {name: stock_logits(model, rows[name]) for name in ("validation", "test")}
