@@ -6,6 +6,10 @@ a text's score depends on its neighbours in the batch. What comes out of a GELU 
 that and uses all 255 steps. The four channels whose activations are largest (`export.outliers`) are multiplied in float32: they
 would coarsen all others. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
 weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
+
+The matrices are stored as **unsigned** bytes around 128. With signed ones, onnxruntime adds two products in 16 bits on
+processors that have AVX2 or AVX-512 but no VNNI, and what does not fit is cut off without a word: scores that were right where
+the export ran are wrong elsewhere. Both kinds of bytes run in the same instructions where there is VNNI, AMX or Arm's dot product.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,6 +30,7 @@ _GELU_MINIMUM = -0.17
 _FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
 _LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
 _OUTLIERS = 4  # channels of every product that stay float32; in a trial more than four no longer helped
+_MIDDLE = 128  # the unsigned byte that stands for zero where there are numbers on both sides of it
 _NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
 
 
@@ -165,7 +170,10 @@ class _Rewriter:
         """The step that stands for zero: the first where there is nothing below zero, else the middle one."""
         if x in self.gelu_outputs:
             return self._constant("first_step", np.array(0, np.uint8))
-        return self._constant("middle_step", np.array(128, np.uint8))
+        return self._middle()
+
+    def _middle(self) -> str:
+        return self._constant("middle_step", np.array(_MIDDLE, np.uint8))
 
     def _per_token(self, x: str, width: int) -> tuple[str, str, str]:
         """`x` (batch, sequence, width), shifted if one-sided, as float32 and as uint8 rows (tokens, width), and its scales (tokens, 1)."""
@@ -193,7 +201,7 @@ class _Rewriter:
         return rows, whole, scale
 
     def dense(self, node: onnx.NodeProto) -> None:
-        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
+        """x @ W as integers: (uint8 rows @ uint8 W) * channel scales * token scales, and in float32 what is no integer's business.
 
         That is the product of the outlying channels, and what the shift took away, a constant.
         """
@@ -206,10 +214,11 @@ class _Rewriter:
         output = node.output[0]
         inputs = [
             tokens,
-            self._constant(f"{weight}_int8", whole),
+            self._constant(f"{weight}_uint8", (whole.astype(np.int16) + _MIDDLE).astype(np.uint8)),
             self._constant("one", np.array(1, np.float32)),
             self._constant(f"{weight}_scale", channel[0]),
             self._zero(x),
+            self._middle(),
         ]
         unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=_CONTRIB)
         product = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
