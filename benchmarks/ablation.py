@@ -28,11 +28,12 @@ from data_prep.settings import to_settings  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
 from train.loss import MASKED  # noqa: E402
 from train.policy import Policy  # noqa: E402
+from train.prediction import predict_logits  # noqa: E402
 from train.run import load_run  # noqa: E402
+from train.selection import select_split  # noqa: E402
 from train.settings import TrainSettings, register_schemas  # noqa: E402
-from train.stage import select_split, train  # noqa: E402
+from train.stage import train  # noqa: E402
 from train.tokenised import TokenisedRows, label_matrix  # noqa: E402
-from train.trainer import predict_logits  # noqa: E402
 
 VARIANTS = {
     "defaults": [],

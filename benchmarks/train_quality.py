@@ -32,10 +32,12 @@ from data_prep.files import read_json, write_json  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
 from train.encoder import PAD, load_encoder, trim_vocabulary  # noqa: E402
 from train.model import build_classifier  # noqa: E402
+from train.prediction import predict_logits  # noqa: E402
+from train.selection import select_split  # noqa: E402
 from train.settings import EncoderSettings, TrainerSettings  # noqa: E402
-from train.stage import run_trainer, select_split  # noqa: E402
+from train.stage import run_trainer  # noqa: E402
 from train.tokenised import TokenisedRows, collate  # noqa: E402
-from train.trainer import build_trainer, predict_logits  # noqa: E402
+from train.trainer import build_trainer  # noqa: E402
 
 HEAD = "violence_glorification"
 TEST_ROWS = 500  # of a language

@@ -86,8 +86,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from data_prep.table import load_examples
     from train.encoder import load_encoder, trim_vocabulary
     from train.model import build_classifier
+    from train.selection import select_split
     from train.settings import EncoderSettings, SamplingSettings, TrainerSettings
-    from train.stage import select_split
     from train.tokenised import TokenisedRows
     from train.trainer import build_trainer
 

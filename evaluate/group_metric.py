@@ -11,7 +11,8 @@ import numpy.typing as npt
 from fairlearn.metrics import MetricFrame, equalized_odds_difference, false_negative_rate, false_positive_rate
 from sklearn.metrics import roc_auc_score
 
-import evaluate
+import evaluate.info
+import evaluate.module
 
 
 def _auc(
@@ -22,11 +23,11 @@ def _auc(
     return float(roc_auc_score(truth[rows], scores[rows])) if len(np.unique(truth[rows])) == 2 else None
 
 
-class GroupMetric(evaluate.Metric):  # type: ignore[name-defined,misc]  # their names are put into the package at run time
+class GroupMetric(evaluate.module.Metric):
     """FPR, FNR and equalised odds between groups, and subgroup, BPSN and BNSP AUC of each (Borkan et al. 2019)."""
 
     def _info(self) -> Any:
-        return evaluate.MetricInfo(  # type: ignore[attr-defined]
+        return evaluate.info.MetricInfo(
             description="Error rates between groups at a threshold, and subgroup, BPSN and BNSP AUC of each group.",
             citation="",
             inputs_description="predictions: probabilities; references: 0 or 1; groups: the group of each row; threshold: of the decision",

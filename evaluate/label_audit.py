@@ -37,12 +37,13 @@ from evaluate.languages import language_name
 from train.loss import MASKED
 from train.model import MultiHeadClassifier
 from train.policy import Policy
+from train.prediction import predict_logits
 from train.run import Run, load_run
 from train.sampling import draw_epoch
+from train.selection import judged_rows, select_split
 from train.settings import TrainSettings
-from train.stage import fit, select_split
+from train.stage import fit
 from train.tokenised import TokenisedRows, label_matrix
-from train.trainer import judged_rows, predict_logits
 
 Indices = npt.NDArray[np.int64]
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-import evaluate
+import evaluate.info
+import evaluate.module
 
 CONFIDENCE = 0.95
 BINS = 10  # of the calibration error
@@ -190,11 +191,11 @@ def precision_at_prevalence(fpr: float, recall: float, prevalence: float) -> flo
     return recall * prevalence / flagged if flagged > 0 else None
 
 
-class HeadMetric(evaluate.Metric):  # type: ignore[name-defined,misc]  # their names are put into the package at run time
+class HeadMetric(evaluate.module.Metric):
     """`head_figures` as a Hugging Face metric: predictions are calibrated probabilities, references 0 or 1."""
 
     def _info(self) -> Any:
-        return evaluate.MetricInfo(  # type: ignore[attr-defined]
+        return evaluate.info.MetricInfo(
             description="Figures of a binary head at a threshold; shares come with 95% Wilson intervals.",
             citation="",
             inputs_description="predictions: calibrated probabilities; references: 0 or 1; threshold: decision threshold",

@@ -18,10 +18,10 @@ from export.bundle import open_artifact
 from export.client import Classifier
 from export.settings import release_folder
 from train.policy import Policy
+from train.prediction import predict_logits
 from train.run import load_run
-from train.stage import select_split
+from train.selection import select_split
 from train.tokenised import TokenisedRows, label_matrix
-from train.trainer import predict_logits
 
 CHUNK = 500
 

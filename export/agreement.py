@@ -19,7 +19,7 @@ from train.loss import MASKED
 from train.policy import Policy
 from train.run import Run
 from train.sampling import batch_by_tokens
-from train.stage import select_split
+from train.selection import select_split
 from train.tokenised import TokenisedRows
 
 

@@ -11,10 +11,10 @@ from datasets import Dataset
 
 from data_prep.command import UserError
 from data_prep.files import write_bytes
+from train.prediction import predict_logits
 from train.run import load_run
 from train.settings import DistillationSettings
 from train.tokenised import TokenisedRows
-from train.trainer import predict_logits
 
 
 def teacher_logits(

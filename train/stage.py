@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import hashlib
 import pickle
 import resource
 import shutil
@@ -33,13 +32,15 @@ from train.limits import check_train_settings
 from train.model import MultiHeadClassifier, build_classifier
 from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
+from train.prediction import predict_logits
 from train.processes import agree, is_main_process
 from train.projection import add_projection
 from train.rounding import round_weights
 from train.run import LOCK, alone_with, begin_run, point_latest, save_run, unfinished_settings
+from train.selection import leave_out, select_split, take_fraction
 from train.settings import TrainSettings
-from train.tokenised import TokenisedRows, label_matrix
-from train.trainer import LengthBucketedTrainer, build_trainer, judged_rows, predict_logits
+from train.tokenised import TokenisedRows
+from train.trainer import LengthBucketedTrainer, build_trainer
 
 
 class Interrupted(SystemExit):
@@ -62,54 +63,6 @@ def find_examples(settings: TrainSettings) -> Dataset:
     if missing := sorted(settings.heads.keys() - set(table.column_names)):
         raise UserError(f"{folder} was prepared without the head {missing[0]}: prepare it again with the same head@heads=... as here")
     return table
-
-
-def select_split(table: Dataset, split: str, heads: list[str]) -> Dataset:
-    """A split's rows with at least one judged head.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    rows = table.select(np.flatnonzero(np.asarray(table["split"]) == split))
-    rows = rows.select(judged_rows(label_matrix(rows, heads))) if len(rows) else rows
-    if not len(rows):
-        raise UserError(f"the mixture has no labelled {split} row: give its sources more rows or other split fractions")
-    return rows
-
-
-def leave_out(rows: Dataset, languages: list[str]) -> Dataset:
-    """The rows that are not in the languages.
-
-    Raises
-    ------
-    UserError
-        If a language is in no row, or none is left.
-    """
-    spoken = np.asarray(rows["language"])
-    if unknown := sorted(set(languages) - set(spoken.tolist())):
-        raise UserError(f"leave_out names {unknown[0]}, which no row is in: the languages are {', '.join(sorted(set(spoken.tolist())))}")
-    kept = ~np.isin(spoken, languages)
-    if not kept.any():
-        raise UserError("leave_out leaves no row to train on: name fewer languages")
-    return rows.select(np.flatnonzero(kept)) if languages else rows
-
-
-def take_fraction(rows: Dataset, fraction: float) -> Dataset:
-    """The rows of a share of the families, chosen by a hash of the family: a larger share holds the rows of a smaller one.
-
-    Raises
-    ------
-    UserError
-        If the share is not within (0, 1], or so small that no row is left.
-    """
-    if not 0 < fraction <= 1:
-        raise UserError(f"fraction={fraction} is no share: use more than 0 and at most 1")
-    place = np.asarray([int(hashlib.sha256(family.encode()).hexdigest()[:8], 16) / 2**32 for family in rows["family"]])
-    if not (place < fraction).any():
-        raise UserError(f"fraction={fraction} leaves none of {len(rows)} rows: use a larger one")
-    return rows.select(np.flatnonzero(place < fraction)) if fraction < 1 else rows
 
 
 @dataclass

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed
-from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -32,9 +29,10 @@ from train.memory import batch_that_fits
 from train.model import MultiHeadClassifier
 from train.packing import PACKED
 from train.parameter_groups import freeze, parameter_groups
+from train.prediction import predict_logits
 from train.processes import process_count
 from train.progress import LanguageProgress
-from train.sampling import Indices, LengthBucketedBatches, batch_by_tokens
+from train.sampling import Indices, LengthBucketedBatches
 from train.settings import TrainerSettings
 from train.tokenised import Item, TokenisedRows, collate, text_inputs
 from train.validation import language_metrics, parse_metric
@@ -281,30 +279,3 @@ def check_trackers(trackers: list[str]) -> list[str]:
         if importlib.util.find_spec(name) is None:
             raise UserError(f"trainer.trackers: {name} is not installed; run `pip install {name}`, or leave it out")
     return trackers
-
-
-@torch.inference_mode()
-def predict_logits(
-    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 8192, share: tuple[int, int] = (0, 1)
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Logits (rows, heads) and sentence embeddings (rows, dimension) in the rows' order, computed in float32 unless under autocast.
-
-    `share` (k, n) computes every n-th batch from the k-th on, for one of n processes; the other rows stay NaN.
-    """
-    model = model.eval().float()
-    order = np.argsort(rows.lengths, kind="stable")[::-1]  # the longest first: memory trouble shows early
-    heads, hidden = len(model.config.heads), model.config.embedding_dimension or model.config.hidden_size
-    logits = np.full((len(rows), heads), np.nan, dtype=np.float32)
-    embeddings = np.full((len(rows), hidden), np.nan, dtype=np.float32)
-    batches = batch_by_tokens(order, rows.lengths, tokens_per_batch)[share[0] :: share[1]]
-    for batch in tqdm(batches, desc="scoring", unit=" batches", leave=False, disable=None):
-        inputs = text_inputs(collate([rows[index] for index in batch], packed=model.config._attn_implementation == PACKED))
-        output = model(**send_to_device(inputs, model.device))
-        logits[batch] = output.logits.float().cpu().numpy()
-        embeddings[batch] = output.sentence_embedding.float().cpu().numpy()
-    return logits, embeddings
-
-
-def judged_rows(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    """Indices of rows with at least one judged head."""
-    return np.flatnonzero((labels != MASKED).any(axis=1))

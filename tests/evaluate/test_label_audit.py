@@ -34,11 +34,12 @@ from evaluate.label_audit import (
     spreadsheet_text,
 )
 from tests.conftest import HEADS, jsonl_source, prepare_rows, run_stage_process
+from train.prediction import predict_logits
 from train.run import load_run
+from train.selection import select_split
 from train.settings import TrainSettings
-from train.stage import fit, select_split, train
+from train.stage import fit, train
 from train.tokenised import TokenisedRows, label_matrix
-from train.trainer import predict_logits
 
 FOLDS = 2
 PLANTED_SHARE = 0.06

@@ -18,7 +18,8 @@ from data_prep.settings import DataPrepSettings, ValueSettings
 from tests.conftest import jsonl_source, prepare_rows, tiny_rows, tiny_settings
 from train.adaptation import MaskedLanguageModel, MaskingCollator, build_adaptation
 from train.encoder import EOS, PAD, load_encoder
-from train.stage import Fitted, find_examples, fit, select_split, train
+from train.selection import select_split
+from train.stage import Fitted, find_examples, fit, train
 from train.tokenised import Item, TokenisedRows
 
 

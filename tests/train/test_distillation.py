@@ -12,11 +12,12 @@ from data_prep.command import UserError
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
 from train.distillation import teacher_logits
 from train.loss import MASKED, distillation_loss
+from train.prediction import predict_logits
 from train.run import load_run
+from train.selection import select_split
 from train.settings import DistillationSettings, TrainSettings
-from train.stage import find_examples, select_split, train
+from train.stage import find_examples, train
 from train.tokenised import TokenisedRows, collate
-from train.trainer import predict_logits
 
 
 def test_the_loss_by_hand() -> None:

@@ -10,7 +10,7 @@ from data_prep.table import load_examples
 from tests.conftest import tiny_settings
 from train.loss import MASKED, agreement_penalty, masked_bce
 from train.run import load_run
-from train.stage import select_split
+from train.selection import select_split
 from train.tokenised import TokenisedRows, collate, text_inputs
 from train.trainer import build_trainer
 

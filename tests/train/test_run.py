@@ -11,10 +11,11 @@ from data_prep.files import read_json
 from data_prep.settings import HeadSettings
 from data_prep.table import load_examples
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
+from train.prediction import predict_logits
 from train.run import load_run, point_latest
-from train.stage import find_examples, select_split
+from train.selection import select_split
+from train.stage import find_examples
 from train.tokenised import TokenisedRows
-from train.trainer import predict_logits
 
 
 def test_a_run_says_how_it_came_about(tiny_workspace: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from data_prep.command import UserError
 from data_prep.table import load_examples
 from tests.conftest import prepare_rows, tiny_rows
-from train.stage import leave_out, take_fraction
+from train.selection import leave_out, take_fraction
 
 
 def test_languages_are_left_out(tmp_path: Path) -> None:
