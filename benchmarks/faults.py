@@ -183,15 +183,16 @@ class Place:
         return next((path for path in begun if not (path / "run.json").is_file()), None)
 
 
-def kill_stage(place: Place, stage: str, kills: int, generator: random.Random) -> dict[str, object]:
-    """Kill a stage again and again, and let it run in peace at the end."""
-    command = place.command(stage, 1)
+def run_in_peace(*command: str) -> float:
+    """Run a stage that nothing disturbs; returns its seconds."""
     began = time.monotonic()
-    if stage == "fetch":
-        (place.folder / "raw" / "posts.jsonl").unlink()
     if (code := run(*command)) != 0:
-        raise SystemExit(f"{stage} fails in peace with exit code {code}: set FAULTS_LOG=<file> and read it")
-    duration = time.monotonic() - began
+        raise SystemExit(f"{' '.join(command)} fails in peace with exit code {code}: set FAULTS_LOG=<file> and read it")
+    return time.monotonic() - began
+
+
+def kill_stage(place: Place, stage: str, kills: int, duration: float, generator: random.Random) -> dict[str, object]:
+    """Kill a stage that takes so many seconds again and again, and let it run in peace at the end."""
     wrong: list[str] = []
     ended = 0
     for turn in range(2, kills + 2):
@@ -312,19 +313,17 @@ def main() -> None:
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             place = Place(Path(name), f"http://127.0.0.1:{server.server_port}")
-            for command in (
-                place.command("fetch", 0), place.command("data_prep", 0), (*place.command("train", 0), "name=peace"),
-                (*place.command("train", 0), "name=other", "trainer.seed=2"), place.command("train", 0), place.command("export", 0),
-                (*place.command("export", 1), "release=other"), place.command("evaluate", 0), place.command("publish", 0),
-            ):  # fmt: skip
-                if (code := run(*command)) != 0:
-                    raise SystemExit(f"{' '.join(command)} fails in peace with exit code {code}: set FAULTS_LOG=<file> and read it")
+            seconds = {stage: run_in_peace(*place.command(stage, 0)) for stage in ("fetch", "data_prep", "train")}
+            run_in_peace(*place.command("train", 0), "name=peace")
+            run_in_peace(*place.command("train", 0), "name=other", "trainer.seed=2")
+            run_in_peace(*place.command("export", 1), "release=other")
+            seconds |= {stage: run_in_peace(*place.command(stage, 0)) for stage in ("export", "evaluate", "publish")}
             kept = Path(shutil.copytree(place.data, place.folder / "kept"))
             kills: dict[str, dict[str, object]] = {}
             disks: dict[str, dict[str, object]] = {}
             damages: dict[str, dict[str, object]] = {}
             for stage, share in shares.items() if "kills" in arguments.parts else ():
-                kills[stage] = kill_stage(place, stage, share, generator)
+                kills[stage] = kill_stage(place, stage, share, seconds[stage], generator)
                 table("killed", {stage: kills[stage]})
                 if stage == "data_prep":
                     shutil.rmtree(place.data)

@@ -29,13 +29,13 @@ def read_templates(concepts_path: Path) -> list[dict[str, Any]]:
     UserError
         If a template names an unknown class, variant or slot.
     """
-    concepts = yaml.safe_load(concepts_path.read_text(encoding="utf-8"))
+    concepts = yaml.load(concepts_path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     columns = sorted({name for meaning in concepts["classes"].values() for name in meaning})
     rows: list[dict[str, Any]] = []
     for path in sorted(concepts_path.parent.glob("*.yaml")):
         if path == concepts_path:
             continue
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         for concept, template in document["templates"].items():
             name, _, variant = concept.rpartition("_")
             if name not in concepts["classes"] or int(variant) not in concepts["variants"]:

@@ -1,5 +1,6 @@
 """Every config composes, opens with what it is for, and stays short."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,15 @@ def test_every_file_is_short_and_says_what_it_is_for(path: Path) -> None:
 
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_composes_with_every_option(experiment: str, compose_stage: Callable[..., Any]) -> None:
-    for group in ("encoder", "mixture", "trainer", "sampling", "loss", "head", "debug"):
-        for option in options(group):
-            name = "head@heads" if group == "head" else group
-            small = () if group == "mixture" else ("mixture=sample",)  # composing the research sets takes most of the time
-            config = compose_stage("train", f"experiment={experiment}", *small, f"{name}={option}")
-            settings: TrainSettings = to_settings(config, TrainSettings)
-            assert settings.name == experiment
-            assert settings.mixture.sources
+    groups = ("encoder", "trainer", "sampling", "loss", "head", "debug", "mixture")
+    named = {group: "head@heads" if group == "head" else group for group in groups}
+    # an option of every group at a time, as many times as the largest group has options: composing takes most of the time
+    for chosen in itertools.zip_longest(*(options(group) for group in groups)):
+        overrides = [f"{named[group]}={option}" for group, option in zip(groups, chosen, strict=True) if option]
+        config = compose_stage("train", f"experiment={experiment}", *(() if chosen[-1] else ("mixture=sample",)), *overrides)
+        settings: TrainSettings = to_settings(config, TrainSettings)
+        assert settings.name == experiment
+        assert settings.mixture.sources
 
 
 def test_loss_and_sampling_are_chosen_by_name_and_one_value_at_a_time(compose_stage: Callable[..., Any]) -> None:

@@ -25,7 +25,7 @@ def term_cases() -> pd.DataFrame:
     """Every template with every term of its kind: `language`, `kind`, `term`, `template`, `text`, `validated_by`."""
     rows = []
     for path in sorted(TERMS.glob("*.yaml")):
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         for kind, content in document["kinds"].items():
             for (number, template), (name, term) in itertools.product(enumerate(content["templates"], 1), content["terms"].items()):
                 text = template.replace("{term}", term)

@@ -13,13 +13,8 @@ from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings, EngineSettings, MixtureSettings
 from data_prep.table import load_examples
 from tests.conftest import HEADS, jsonl_source, write_jsonl
+from tests.data_prep.engine_work import end_from_outside, square
 from tests.data_prep.test_near_duplicates import components, edited, random_posts
-
-
-def square(number: int) -> int:
-    if number == 13:
-        raise UserError("thirteen is not allowed: leave it out")
-    return number * number
 
 
 @pytest.fixture(scope="module", params=["local", "ray"])
@@ -76,14 +71,7 @@ def test_few_items_start_no_process() -> None:
 
 def test_a_killed_worker_is_explained() -> None:
     with Processes(2) as engine, pytest.raises(UserError, match=r"a worker process was ended from outside.*engine\.workers=1"):
-        list(engine.map(_end, range(4)))
-
-
-def _end(number: int) -> None:
-    import os
-    import signal
-
-    os.kill(os.getpid(), signal.SIGKILL)
+        list(engine.map(end_from_outside, range(4)))
 
 
 @pytest.mark.parametrize(
