@@ -39,10 +39,10 @@ quickstart: setup  ## the whole road on the embedded sample: data, training, ONN
 	$(BIN)/python -m evaluate release=quickstart gate=demo report.show_text=true
 
 test: setup $(RAY_READY)  ## the test suite
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 coverage: setup $(RAY_READY)  ## the test suite with branch coverage, also of the stages it starts; fails below 92%
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered --durations=15 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered --durations=15 $(TESTS)
 
 lint: setup  ## formatting, style and types
 	$(BIN)/ruff format --check .

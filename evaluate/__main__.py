@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from data_prep.command import run_stage, user_errors
 from data_prep.settings import to_settings
+from evaluate.gate import check_rules
 from evaluate.measures import measure
 from evaluate.predictions import score
 from evaluate.probe_tables import gold_shares
@@ -25,6 +26,7 @@ def main(config: DictConfig) -> None:
     """Score, measure, judge and report; exit code 1 when the gate fails."""
     with user_errors():
         settings: EvaluateSettings = to_settings(config, EvaluateSettings)
+        check_rules(settings.gate)
         began = time.monotonic()
         scored = score(settings)
         asking = time.monotonic()

@@ -129,6 +129,18 @@ def assign_tier(figures: HeadFigures, gate: GateSettings) -> Tier:
     return Tier(NOT_EVALUATED, measured, reason)
 
 
+def check_rules(gate: GateSettings) -> None:
+    """Refuse a gate that nothing can be judged by, before anything is scored for it.
+
+    Raises
+    ------
+    UserError
+        If it names a rule that does not exist.
+    """
+    if unknown := sorted(gate.rules.keys() - RULES.keys()):
+        raise UserError(f"gate {gate.name} has a rule {unknown[0]}, which does not exist: rules are {', '.join(RULES)}")
+
+
 def judge(evidence: Evidence, gate: GateSettings) -> Gate:
     """Apply every rule of the gate; the release passes if each passes or does not apply, and there is at least one.
 
@@ -137,10 +149,8 @@ def judge(evidence: Evidence, gate: GateSettings) -> Gate:
     UserError
         If the gate names a rule that does not exist.
     """
+    check_rules(gate)
     asked = {name: rule for name, rule in gate.rules.items() if rule is not None}
-    unknown = sorted(gate.rules.keys() - RULES.keys())
-    if unknown:
-        raise UserError(f"gate {gate.name} has a rule {unknown[0]}, which does not exist: rules are {', '.join(RULES)}")
     rulings = []
     for name, settings in asked.items():
         rule = RULES[name]

@@ -22,6 +22,7 @@ from evaluate.settings import register_schemas as register_evaluate
 from export.bundle import export_release
 from export.settings import AgreementSettings, ExportSettings
 from export.settings import register_schemas as register_export
+from tests.stage_server import run_warm
 from train.settings import TrainSettings
 from train.settings import register_schemas as register_train
 from train.stage import train
@@ -66,10 +67,12 @@ def compose_stage(_schemas: None) -> Callable[..., Any]:
 
 def run_stage_process(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `python -m ...` as a user would, from the repository or from `cwd`, and capture what it prints."""
+    package = arguments[0].partition(".")[0]
+    if "PYTHONPATH" not in environment and (cwd in (None, ROOT) or not (cwd / package).is_dir()):
+        return run_warm(*arguments, cwd=cwd or ROOT, environment=environment)
+    # another checkout's packages
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd or ROOT, env=env, capture_output=True, text=True, check=False, timeout=280
-    )
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
 
 
 def jsonl_source(name: str = "posts", **changes: Any) -> SourceSettings:

@@ -27,10 +27,10 @@ def main(config: DictConfig) -> None:
     with user_errors():
         settings: FunctionalSettings = to_settings(config, FunctionalSettings)
         release = release_folder(settings.releases_dir, settings.release)
+        target = release / "functional" / check_name("suite.name", settings.suite.name)
         classifier = open_artifact(release / "artifact")
         result = ask_suite(classifier, settings.suite)
         terms = term_shifts(answer_terms(classifier, term_cases()), settings.resamples) if settings.suite.file is None else None
-        target = release / "functional" / check_name("suite.name", settings.suite.name)
         write_tables(target, settings.release, result, terms)
         print(heat_table(result.pass_rates))
         print(f"\n{', '.join(map(visible, result.unvalidated))}: not validated by native speakers" if result.unvalidated else "")
