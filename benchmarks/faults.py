@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # or `data_prep` would be a benchmark
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "NO_PROXY": "127.0.0.1"}
 
+import onnxscript  # noqa: E402, F401
 import torch._dynamo  # noqa: E402 - what the stages would import when they run, once for all children
 import torch.onnx  # noqa: E402, F401
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from evaluate.settings import register_schemas as register_evaluate
 from export.bundle import export_release
 from export.settings import AgreementSettings, ExportSettings
 from export.settings import register_schemas as register_export
-from tests.stage_server import run_warm
+from tests.stage_server import run_module
 from train.settings import TrainSettings
 from train.settings import register_schemas as register_train
 from train.stage import train
@@ -67,12 +68,15 @@ def compose_stage(_schemas: None) -> Callable[..., Any]:
 
 def run_stage_process(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `python -m ...` as a user would, from the repository or from `cwd`, and capture what it prints."""
-    package = arguments[0].partition(".")[0]
-    if "PYTHONPATH" not in environment and (cwd in (None, ROOT) or not (cwd / package).is_dir()):
-        return run_warm(*arguments, cwd=cwd or ROOT, environment=environment)
-    # another checkout's packages
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
+    return run_module(*arguments, cwd=cwd or ROOT, environment={"PYTHONPATH": str(ROOT), **environment})
+
+
+def run_command(line: str, checkout: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a line of a page, in a checkout of its own: `python -m ...` as `run_stage_process` does, others by bash."""
+    if line.startswith("python -m "):
+        return run_stage_process(*shlex.split(line, comments=True)[2:], cwd=checkout, PYTHONPATH=str(checkout))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=280)
 
 
 def jsonl_source(name: str = "posts", **changes: Any) -> SourceSettings:

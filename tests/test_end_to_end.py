@@ -18,7 +18,7 @@ def test_the_four_stages_chain(tmp_path: Path) -> None:
     assert "next: python -m export run=" in trained.stdout
     assert (tmp_path / "data" / "sample" / "datasheet.md").is_file()
 
-    exported = run_stage_process("export", "run=runs/quickstart/latest", "release=demo", cwd=tmp_path)
+    exported = run_stage_process("export", "run=runs/quickstart/latest", "release=demo", "variants=[fp16]", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert "0 decisions flip" in exported.stdout
     assert "next: python -m evaluate release=demo" in exported.stdout

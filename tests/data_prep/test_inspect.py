@@ -3,12 +3,9 @@
 import csv
 import gzip
 import json
-import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,7 @@ from data_prep.columns import guess_columns
 from data_prep.command import UserError
 from data_prep.inspect import describe, guess_reader, main, mask_text, read_columns, source_config
 from data_prep.settings import ReaderSettings, SourceSettings, ValueSettings, to_settings
-from tests.conftest import ROOT, run_stage_process
+from tests.conftest import ROOT, run_command, run_stage_process
 
 URDU = ("دریا کنارے دلمیر میں بارش ہوئی", "روول کے بازار میں چائے اچھی ہے", "آج سورج نکلا اور سب خوش ہیں", "کل کا میچ بہت دلچسپ تھا")
 ENGLISH = ("Rain fell on Dalmire all day", "The tea in Ruvel is good", "The sun came out at last today", "That was quite a match in Ruvel")
@@ -337,12 +334,10 @@ def test_the_tutorial_runs_as_written(workspace: Path) -> None:
     assert len(commands) <= 10
     trial = "encoder=tiny trainer.max_steps=8"
     assert f"`{trial}`" in (ROOT / "docs" / "bring_your_own_data.md").read_text(encoding="utf-8")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(workspace), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     for command in commands:
         if command.startswith("python -m train "):
             command = command.replace("name=posts", f"name=posts {trial}")
-        done = subprocess.run(["bash", "-c", command], cwd=workspace, env=env, capture_output=True, text=True, check=False, timeout=280)
+        done = run_command(command, workspace)
         # so few rows cannot pass the gate, which the page says
         assert done.returncode == ("python -m evaluate" in command), f"{command}\n{done.stdout}{done.stderr}"
     assert json.loads(done.stdout)["violence_glorification"]["decision"] == "review"

@@ -1,18 +1,15 @@
 """docs/extending.md works as written: its blocks are put where they say, its commands are run, on a tiny encoder."""
 
 import csv
-import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from data_prep.files import read_json
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_command
 from train.encoder import load_encoder
 from train.settings import EncoderSettings
 
@@ -56,8 +53,6 @@ def put(checkout: Path, title: str, block: str) -> None:
 
 def test_the_page_runs_as_written(checkout: Path) -> None:
     """Only the training lines get what makes them trials, and only the evaluation may fail its gate."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     ran = []
     for language, title, block in BLOCKS:
         if title:
@@ -67,9 +62,7 @@ def test_the_page_runs_as_written(checkout: Path) -> None:
         for command in block.splitlines():
             trial = " trainer.max_steps=4" if " train " in command else ""
             trial += " encoder=tiny" if trial and "encoder=" not in command else ""
-            done = subprocess.run(
-                ["bash", "-c", command + trial], cwd=checkout, env=env, capture_output=True, text=True, check=False, timeout=280
-            )
+            done = run_command(command + trial, checkout)
             assert done.returncode == (" evaluate " in command), f"{command}\n{done.stdout}{done.stderr}"
             ran.append(command.split()[2])
     assert ran == ["data_prep", "data_prep", "train", "train", "evaluate"]
