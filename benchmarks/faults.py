@@ -1,11 +1,12 @@
 """What is left after a stage was killed, ran out of disk, or found its files damaged.
 
-python benchmarks/faults.py [--kills 232] [--seed 0] [--quick]
+python benchmarks/faults.py [--kills 205] [--seed 0] [--quick]
 
 Every stage runs on a few made-up rows with the tiny encoder, through its real entry point, in a child forked from a process that has
 already imported everything, so that a kill costs the time that the stage had run and not the start of Python.
 
-kills   SIGKILL at a moment drawn uniformly from the stage's run time. Each attempt would replace the result by another one. After each
+kills   SIGKILL at a moment drawn uniformly from the stage's run time, so often that as many processes as asked for were killed in their
+        midst; attempts that came too late are counted as `ended_before`. Each attempt would replace the result by another one. After each
         the old or the new result must be there, whole: every file has the hash that its manifest, record or checksum list names. Runs
         are gone on with until they end, and must end with the very weights of a run left alone. At last each stage runs in peace.
 disk    a small file system (Linux, as root) of several sizes: the stage ends well or with exit code 2, and the old result is whole.
@@ -18,6 +19,7 @@ import argparse
 import functools
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import random
@@ -52,7 +54,7 @@ from train.run import load_run  # noqa: E402
 
 WORDS = ("sun", "rain", "tea", "milk")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-SHARES = {"fetch": 60, "data_prep": 70, "train": 40, "export": 8, "evaluate": 14, "publish": 40}  # the slow ones less often
+SHARES = {"fetch": 55, "data_prep": 60, "train": 35, "export": 8, "evaluate": 12, "publish": 35}  # the slow ones less often
 
 
 def run(stage: str, *arguments: str, kill_after: float | None = None) -> int:
@@ -193,10 +195,12 @@ def run_in_peace(*command: str) -> float:
 
 
 def kill_stage(place: Place, stage: str, kills: int, duration: float, generator: random.Random) -> dict[str, object]:
-    """Kill a stage that takes so many seconds again and again, and let it run in peace at the end."""
+    """Kill a stage that takes so many seconds again and again, in its midst so many times, and let it run in peace at the end."""
     wrong: list[str] = []
     ended = 0
-    for turn in range(2, kills + 2):
+    for turn in itertools.count(2):
+        if turn - 2 - ended == kills:
+            break
         command = place.command(stage, turn)
         if stage == "train" and (unfinished := place.unfinished()) is not None:
             command = ("train", f"resume={unfinished}")
@@ -208,7 +212,7 @@ def kill_stage(place: Place, stage: str, kills: int, duration: float, generator:
             wrong.append(f"exit code {code} on turn {turn}")
         if (complaint := place.wrong(stage)) is not None:
             wrong.append(complaint)
-    again = [run(*place.command(stage, kills + 2))]
+    again = [run(*place.command(stage, turn))]
     while stage == "train" and (unfinished := place.unfinished()) is not None:
         again.append(run("train", f"resume={unfinished}"))
         if again[-1]:
