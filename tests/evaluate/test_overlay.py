@@ -26,6 +26,20 @@ def test_theirs_and_ours_live_in_one_process() -> None:
     assert done.stdout.strip()
 
 
+def test_theirs_come_when_asked_for() -> None:
+    """The stage's own modules bring none of transformers' pipelines; `evaluator` is both a module and a function of theirs."""
+    code = (
+        "import sys, evaluate.report\n"
+        "assert 'transformers.pipelines' not in sys.modules\n"
+        "from evaluate import evaluator\n"
+        "assert callable(evaluator) and 'transformers.pipelines' in sys.modules\n"
+        "try:\n    evaluate.nothing\nexcept AttributeError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "module 'evaluate' has no attribute 'nothing'\n"
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
