@@ -66,8 +66,14 @@ def compose_stage(_schemas: None) -> Callable[..., Any]:
     return composed
 
 
+def start_stage_process(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m ...` in an interpreter of its own, in which nothing is imported that the stage does not import itself."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
+
+
 def run_stage_process(*arguments: str, cwd: Path | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m ...` as a user would, from the repository or from `cwd`, and capture what it prints."""
+    """Run `python -m ...` from the repository or from `cwd`, in a fork that has the libraries, and capture what it prints."""
     return run_module(*arguments, cwd=cwd or ROOT, environment={"PYTHONPATH": str(ROOT), **environment})
 
 

@@ -7,6 +7,7 @@ folder, environment and output, and imports the project itself: from whichever c
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,9 @@ def server() -> "subprocess.Popen[str]":
     """The process that forks; it ends when its input does, with the tests."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
-    return subprocess.Popen([sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def run_module(*arguments: str, cwd: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -37,9 +40,14 @@ def run_module(*arguments: str, cwd: Path, environment: dict[str, str]) -> "subp
     assert process.stdout is not None
     with tempfile.TemporaryDirectory() as folder:
         order = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "folder": folder}
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        code = int(process.stdout.readline())
+        try:
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            code = int(process.stdout.readline())
+        except BaseException:  # a test that ran out of time must not leave its answer to the next one
+            os.killpg(process.pid, signal.SIGKILL)
+            server.cache_clear()
+            raise
         out, error = ((Path(folder) / name).read_text(encoding="utf-8", errors="replace") for name in ("out", "error"))
     return subprocess.CompletedProcess(["python", "-m", *arguments], code, out, error)
 
@@ -69,6 +77,8 @@ def run(arguments: list[str], cwd: str, environment: dict[str, str], folder: str
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()

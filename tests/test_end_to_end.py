@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_stage_process, tiny_rows, write_jsonl
+from tests.conftest import run_stage_process, start_stage_process, tiny_rows, write_jsonl
 
 TINY = ("encoder=tiny", "trainer.max_steps=12", "trainer.sampling.tokens_per_batch=1024")
 
@@ -13,24 +13,24 @@ TINY = ("encoder=tiny", "trainer.max_steps=12", "trainer.sampling.tokens_per_bat
 def test_the_four_stages_chain(tmp_path: Path) -> None:
     """From a folder that is not the checkout, where all results go. `train` prepares the embedded sample by itself; every
     stage ends with where the result is and what comes next, and shows no progress bars in a log."""
-    trained = run_stage_process("train", "experiment=quickstart", *TINY, cwd=tmp_path)
+    trained = start_stage_process("train", "experiment=quickstart", *TINY, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "next: python -m export run=" in trained.stdout
     assert (tmp_path / "data" / "sample" / "datasheet.md").is_file()
 
-    exported = run_stage_process("export", "run=runs/quickstart/latest", "release=demo", "variants=[fp16]", cwd=tmp_path)
+    exported = start_stage_process("export", "run=runs/quickstart/latest", "release=demo", "variants=[fp16]", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert "0 decisions flip" in exported.stdout
     assert "next: python -m evaluate release=demo" in exported.stdout
 
     common = ("gate=demo", "gate.tiers.provisional.max_fpr_upper=1.0")
-    evaluated = run_stage_process("evaluate", "release=demo", *common, cwd=tmp_path)
+    evaluated = start_stage_process("evaluate", "release=demo", *common, cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
     assert "Balochi" in evaluated.stdout
     policy = json.loads((tmp_path / "releases" / "demo" / "artifact" / "policy.json").read_text(encoding="utf-8"))
     assert policy["tiers"]["propaganda"]["bal"] == "provisional", "the artifact learns what was evaluated"
 
-    checkpoint = run_stage_process("evaluate", "run=runs/quickstart/latest", *common, cwd=tmp_path)
+    checkpoint = start_stage_process("evaluate", "run=runs/quickstart/latest", *common, cwd=tmp_path)
     assert checkpoint.returncode == 0, checkpoint.stderr
     assert (tmp_path / "runs" / "quickstart" / "latest" / "report" / "report.html").is_file()
     for done in (trained, exported, evaluated, checkpoint):
