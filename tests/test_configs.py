@@ -82,10 +82,10 @@ def test_every_experiment_trains_in_debug(
 ) -> None:
     common = ("debug=tiny", f"data_dir={prepared_sample}", f"runs_dir={tmp_path}")
     settings: TrainSettings = to_settings(compose_stage("train", f"experiment={experiment}", *common), TrainSettings)
-    if settings.trainer.distillation.teacher is not None:
+    if settings.trainer.distillation.teachers:
         with pytest.raises(UserError, match="no run at runs/xlmr_large/latest"):
             train(settings)
-        settings.trainer.distillation.teacher = str(train(to_settings(compose_stage("train", "name=teacher", *common), TrainSettings)))
+        settings.trainer.distillation.teachers = [str(train(to_settings(compose_stage("train", "name=teacher", *common), TrainSettings)))]
     folder = train(settings)
     assert folder.parent.name == experiment
     assert read_json(folder / "run.json")["figures"]["steps"] == 8

@@ -1,4 +1,7 @@
-"""Knowledge distillation: a small model learns a large run's scores beside the labels, also for heads that nobody judged."""
+"""Knowledge distillation: a model learns other runs' scores beside the labels, also for heads that nobody judged.
+
+One large run teaches a small encoder; several seeds of one recipe teach it their mean, which errs less than any of them.
+"""
 
 import io
 from collections.abc import Sequence
@@ -20,26 +23,29 @@ from train.tokenised import TokenisedRows
 def teacher_logits(
     settings: DistillationSettings, table: Dataset, heads: Sequence[str], cache: Path, kept: Path
 ) -> npt.NDArray[np.float32]:
-    """The teacher's logits of the table's rows, shape (rows, heads), computed once and kept in a file for a run that is resumed.
+    """The mean of the teachers' logits of the table's rows, shape (rows, heads), computed once and kept in a file for a resumed run.
 
     Raises
     ------
     UserError
-        If the teacher is no finished run, lacks a head, or the weight or temperature makes no sense.
+        If a teacher is no finished run or lacks a head, or the weight or temperature makes no sense.
     """
     if not 0 < settings.weight <= 1 or settings.temperature <= 0:
         raise UserError("trainer.distillation: weight is a share above 0 and at most 1, temperature a number above 0")
-    teacher = load_run(Path(settings.teacher or ""))
-    theirs = list(teacher.model.config.heads)
-    if missing := sorted(set(heads) - set(theirs)):
-        raise UserError(f"the teacher {settings.teacher} has no head {missing[0]}: its heads are {', '.join(theirs)}")
+    teachers = [load_run(Path(name)) for name in settings.teachers]
+    for name, teacher in zip(settings.teachers, teachers, strict=True):
+        if missing := sorted(set(heads) - set(teacher.model.config.heads)):
+            raise UserError(f"the teacher {name} has no head {missing[0]}: its heads are {', '.join(teacher.model.config.heads)}")
     if kept.is_file():
         logits: npt.NDArray[np.float32] = np.load(kept, allow_pickle=False)
         return logits
-    rows = TokenisedRows(table, teacher.tokenizer, heads, cache)
-    scores, _ = predict_logits(teacher.model.to("cuda" if torch.cuda.is_available() else "cpu"), rows)
-    logits = scores[:, [theirs.index(head) for head in heads]]
+    scores = []
+    for teacher in teachers:
+        rows = TokenisedRows(table, teacher.tokenizer, heads, cache)
+        found, _ = predict_logits(teacher.model.to("cuda" if torch.cuda.is_available() else "cpu"), rows)
+        scores.append(found[:, [list(teacher.model.config.heads).index(head) for head in heads]])
+    mean: npt.NDArray[np.float32] = np.stack(scores).mean(axis=0)
     buffer = io.BytesIO()
-    np.save(buffer, logits, allow_pickle=False)
+    np.save(buffer, mean, allow_pickle=False)
     write_bytes(kept, buffer.getvalue())
-    return logits
+    return mean

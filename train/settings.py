@@ -62,10 +62,10 @@ class LoraSettings:
 
 @dataclass
 class DistillationSettings:
-    """A finished run whose scores a smaller model learns beside the labels."""
+    """Finished runs whose scores, their mean if they are several, a model learns beside the labels."""
 
-    teacher: str | None = None  # runs/<name>/<timestamp>, or latest in its place
-    weight: float = 0.5  # of the teacher's scores; the labels have the rest
+    teachers: list[str] = field(default_factory=list)  # runs/<name>/<timestamp>, or latest in its place
+    weight: float = 0.5  # of the teachers' scores; the labels have the rest
     temperature: float = 2  # softens both sides' probabilities
 
 

@@ -166,7 +166,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)
     tokenizer = encoder.tokenizer
     train_rows = TokenisedRows(train_table, tokenizer, heads, cache)
-    if settings.trainer.distillation.teacher is not None:
+    if settings.trainer.distillation.teachers:
         kept = folder / "checkpoints" / "teacher.npy"
         train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)

@@ -64,7 +64,7 @@ SETTINGS = [
     setting("train-language-unknown", "`leave_out` of a language without rows", "which no row is in", "leave_out=[tlh]"),
     setting("train-fraction-zero", "`fraction=0`", "is no share", "fraction=0"),
     setting("train-fraction-tiny", "a fraction that leaves no row", "use a larger one", "fraction=0.000001"),
-    setting("train-teacher-missing", "a teacher that is no run", "no run at", "trainer.distillation.teacher=nowhere"),
+    setting("train-teacher-missing", "a teacher that is no run", "no run at", "trainer.distillation.teachers=[nowhere]"),
     setting("train-data-missing", "data that were not prepared", "holds no prepared data", "mixture=research", "data_dir={folder}/data"),
     setting("train-resume-missing", "`resume` of a folder that is no run", "is no folder of a run", "resume={folder}"),
 ]

@@ -62,7 +62,7 @@ def test_a_head_that_no_row_judges_is_learnt_from_the_teacher(workspace: tuple[P
     table = select_split(find_examples(settings), "test", sorted(settings.heads))
     areas = {}
     for name in ("alone", "taught"):
-        settings.trainer.distillation.teacher = str(teacher) if name == "taught" else None
+        settings.trainer.distillation.teachers = [str(teacher)] if name == "taught" else []
         run = load_run(train(settings))
         rows = TokenisedRows(table, run.tokenizer, sorted(settings.heads))
         logits, _ = predict_logits(run.model, rows)
@@ -74,7 +74,7 @@ def test_a_head_that_no_row_judges_is_learnt_from_the_teacher(workspace: tuple[P
 def test_rows_carry_their_teachers_logits_into_batches(workspace: tuple[Path, TrainSettings, Path], tmp_path: Path) -> None:
     _, settings, teacher = workspace
     table = select_split(find_examples(settings), "train", sorted(settings.heads))
-    choice = DistillationSettings(str(teacher))
+    choice = DistillationSettings([str(teacher)])
     heads = ["violence_glorification", "propaganda"]  # another order than the teacher's
     logits = teacher_logits(choice, table, heads, tmp_path, tmp_path / "kept.npy")
     run = load_run(teacher)
@@ -87,14 +87,29 @@ def test_rows_carry_their_teachers_logits_into_batches(workspace: tuple[Path, Tr
     assert np.array_equal(np.load(tmp_path / "kept.npy", allow_pickle=False), logits)
 
 
+def test_several_teachers_teach_their_mean(workspace: tuple[Path, TrainSettings, Path], tmp_path: Path) -> None:
+    _, settings, teacher = workspace
+    heads = sorted(settings.heads)
+    table = select_split(find_examples(settings), "train", heads)
+    settings.trainer.distillation.teachers = []
+    other = train(settings)
+    alone = [
+        teacher_logits(DistillationSettings([str(run)]), table, heads, tmp_path, tmp_path / f"{run.parent.name}.npy")
+        for run in (teacher, other)
+    ]
+    both = teacher_logits(DistillationSettings([str(teacher), str(other)]), table, heads, tmp_path, tmp_path / "both.npy")
+    assert np.abs(alone[0] - alone[1]).max() > 0.1
+    np.testing.assert_allclose(both, (alone[0] + alone[1]) / 2, atol=1e-5)
+
+
 def test_a_teacher_that_cannot_teach_is_refused(workspace: tuple[Path, TrainSettings, Path], tmp_path: Path) -> None:
     _, settings, teacher = workspace
     table = find_examples(settings)
     for choice, heads, message in (
-        (DistillationSettings(str(tmp_path / "none")), ["propaganda"], "no run at"),
-        (DistillationSettings(str(teacher)), ["satire"], "has no head satire"),
-        (DistillationSettings(str(teacher), weight=0), ["propaganda"], "weight"),
-        (DistillationSettings(str(teacher), temperature=0), ["propaganda"], "temperature"),
+        (DistillationSettings([str(tmp_path / "none")]), ["propaganda"], "no run at"),
+        (DistillationSettings([str(teacher)]), ["satire"], "has no head satire"),
+        (DistillationSettings([str(teacher)], weight=0), ["propaganda"], "weight"),
+        (DistillationSettings([str(teacher)], temperature=0), ["propaganda"], "temperature"),
     ):
         with pytest.raises(UserError, match=message):
             teacher_logits(choice, table, heads, tmp_path, tmp_path / "kept.npy")
