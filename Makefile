@@ -6,7 +6,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock | cksum | cut -d' ' -f1)
 RAY_READY := $(VENV)/.ray-$(shell cat requirements.lock requirements-ray.lock | cksum | cut -d' ' -f1)
 TESTS := tests data_prep train export evaluate
 # those that need nothing but the embedded sample or what they make up
-BENCHMARKS := bootstrap coverage data_prep data_prep_kills faults near_duplicates train_kills train_speed train_step
+BENCHMARKS := bootstrap coverage data_prep data_prep_kills faults int8_kernels near_duplicates train_kills train_speed train_step
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = true
 

@@ -16,6 +16,7 @@ from export.graph import save_graph
 from export.parity import open_session
 
 Sizes = Mapping[str, npt.NDArray[np.float32]]
+_FAR_LARGER = 3  # times; what attention has averaged is not, and spared the extra product the logits of a trial were as near
 
 
 def largest_activations(model: onnx.ModelProto, names: Sequence[str], rows: Sequence[npt.NDArray[np.int32]], scratch: Path) -> Sizes:
@@ -48,9 +49,12 @@ def largest_activations(model: onnx.ModelProto, names: Sequence[str], rows: Sequ
 
 
 def outliers(size: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.int64]:
-    """The channels with the largest activations, in ascending order.
+    """The channels with the largest activations, in ascending order; none where no channel is far larger than the median one.
 
-    >>> outliers(np.array([0.5, 9.0, 0.4, 7.0], dtype=np.float32), 2).tolist()
-    [1, 3]
+    >>> outliers(np.array([0.5, 9.0, 0.4, 0.6, 7.0], dtype=np.float32), 2).tolist()
+    [1, 4]
+    >>> outliers(np.array([0.5, 0.9, 0.4, 0.6, 0.7], dtype=np.float32), 2).tolist()
+    []
     """
-    return np.sort(np.argsort(-size, kind="stable")[:count])
+    few = count if size.max() >= _FAR_LARGER * np.median(size) else 0
+    return np.sort(np.argsort(-size, kind="stable")[:few])

@@ -7,9 +7,8 @@ that and uses all 255 steps. The four channels whose activations are largest (`e
 would coarsen all others. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
 weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
 
-The matrices are stored as **unsigned** bytes around 128. With signed ones, onnxruntime adds two products in 16 bits on
-processors that have AVX2 or AVX-512 but no VNNI, and what does not fit is cut off without a word: scores that were right where
-the export ran are wrong elsewhere. Both kinds of bytes run in the same instructions where there is VNNI, AMX or Arm's dot product.
+Weights are signed bytes that no processor's sums cut off (`train.rounding`). Unsigned ones, which onnxruntime adds in 32 bits
+everywhere, would need no such care, but take more than twice the time where there is VNNI.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,7 +21,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from export.outliers import Sizes, outliers
-from train.rounding import STEPS, int8_channels
+from train.rounding import int8_channels
 
 _CONTRIB = "com.microsoft"
 _BLOCK = 32
@@ -30,7 +29,7 @@ _GELU_MINIMUM = -0.17
 _FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
 _LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
 _OUTLIERS = 4  # channels of every product that stay float32; in a trial more than four no longer helped
-_MIDDLE = 128  # the unsigned byte that stands for zero where there are numbers on both sides of it
+_STEPS = 127  # of an activation, or of a row of embeddings, on either side of zero
 _NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
 
 
@@ -152,7 +151,8 @@ class _Rewriter:
     def __init__(self, weights: dict[str, TensorProto], gelu_outputs: Collection[str], activations: Sizes) -> None:
         self.weights = weights
         self.gelu_outputs = gelu_outputs
-        self.outliers = {name: outliers(size, _OUTLIERS) for name, size in activations.items() if len(size) > 2 * _OUTLIERS}
+        found = {name: outliers(size, _OUTLIERS) for name, size in activations.items() if len(size) > 2 * _OUTLIERS}
+        self.outliers = {name: channels for name, channels in found.items() if len(channels)}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._quantised: set[str] = set()
@@ -170,10 +170,7 @@ class _Rewriter:
         """The step that stands for zero: the first where there is nothing below zero, else the middle one."""
         if x in self.gelu_outputs:
             return self._constant("first_step", np.array(0, np.uint8))
-        return self._middle()
-
-    def _middle(self) -> str:
-        return self._constant("middle_step", np.array(_MIDDLE, np.uint8))
+        return self._constant("middle_step", np.array(_STEPS + 1, np.uint8))
 
     def _per_token(self, x: str, width: int) -> tuple[str, str, str]:
         """`x` (batch, sequence, width), shifted if one-sided, as float32 and as uint8 rows (tokens, width), and its scales (tokens, 1)."""
@@ -193,7 +190,7 @@ class _Rewriter:
             size = self._node("Mul", [size, self._constant(f"{x}_ordinary", ordinary)], f"{x}_ordinary_size")
         largest = self._node("ReduceMax", [size, self._constant("last_axis", np.array([-1]))], f"{x}_largest", keepdims=1)
         positive = self._node("Max", [largest, self._constant("smallest_size", np.array(1e-6, np.float32))], f"{x}_positive")
-        step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else STEPS), np.float32))
+        step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else _STEPS), np.float32))
         self._node("Mul", [positive, step], scale)
         flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
         zeros = self._node("Expand", [self._zero(x), self._node("Shape", [flat_scale], f"{x}_tokens")], f"{x}_zeros")
@@ -201,7 +198,7 @@ class _Rewriter:
         return rows, whole, scale
 
     def dense(self, node: onnx.NodeProto) -> None:
-        """x @ W as integers: (uint8 rows @ uint8 W) * channel scales * token scales, and in float32 what is no integer's business.
+        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
 
         That is the product of the outlying channels, and what the shift took away, a constant.
         """
@@ -214,11 +211,10 @@ class _Rewriter:
         output = node.output[0]
         inputs = [
             tokens,
-            self._constant(f"{weight}_uint8", (whole.astype(np.int16) + _MIDDLE).astype(np.uint8)),
+            self._constant(f"{weight}_int8", whole),
             self._constant("one", np.array(1, np.float32)),
             self._constant(f"{weight}_scale", channel[0]),
             self._zero(x),
-            self._middle(),
         ]
         unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=_CONTRIB)
         product = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
@@ -249,7 +245,9 @@ class _Rewriter:
             )
             self._node("Cast", [half], output, to=TensorProto.FLOAT)
             return
-        rows, scale = (part.numpy() for part in int8_channels(torch.from_numpy(values.copy())))
+        largest = np.abs(values).max(axis=1, keepdims=True)
+        scale = np.where(largest == 0, 1, largest / _STEPS).astype(np.float32)
+        rows = np.rint(values / scale).astype(np.int8)
         whole = self._node("Gather", [self._constant(f"{name}_int8", rows), ids], f"{output}_int8")
         real = self._node("Cast", [whole], f"{output}_float", to=TensorProto.FLOAT)
         self._node("Mul", [real, self._node("Gather", [self._constant(f"{name}_scale", scale), ids], f"{output}_scale")], output)

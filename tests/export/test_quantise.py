@@ -67,7 +67,7 @@ def outputs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 def test_every_token_has_its_own_scale() -> None:
     """Weights of 0 and ±1 are exact in 8 bits; a token of 1,000s must not coarsen its neighbour of hundredths."""
     weight = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], (16, 16)).astype(np.float32)
-    weight[0] = 1  # every channel's largest weight is 1, so its scale is 1/127 and 1 is step 127
+    weight[0] = 1  # 1 is a whole number of steps: 63, or 126 where no other of its sign is near
     x = np.stack([np.full(16, 1000.0), np.linspace(-0.0127, 0.0127, 16), np.zeros(16)])[None].astype(np.float32)
     exact = x @ weight
     got = outputs(to_int8(one_layer(weight)), x)
@@ -104,21 +104,24 @@ def test_four_bits_hold_a_table_that_was_made_of_them() -> None:
 def test_a_run_s_int8_weights_are_its_float32_ones(graph: onnx.ModelProto) -> None:
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
     small = {tensor.name: numpy_helper.to_array(tensor) for tensor in to_int8(graph).graph.initializer}
-    names = [name.removesuffix("_uint8") for name in small if name.endswith("_uint8")]
-    assert len(names) == len(layers(graph))
+    names = [node.input[1] for node in graph.graph.node if node.name in layers(graph)]
+    assert len(names) == len(layers(graph)) > 0
     for name in names:
-        np.testing.assert_allclose((small[f"{name}_uint8"] - 128.0) * small[f"{name}_scale"], weights[name], rtol=1e-6)
+        np.testing.assert_allclose(small[f"{name}_int8"] * small[f"{name}_scale"], weights[name], rtol=1e-6)
 
 
 def test_no_sum_is_cut_off() -> None:
-    """The largest products that 8 bits hold, all of one sign: pairs of them overflow 16 bits, where some processors would add them."""
-    weight = np.ones((64, 16), np.float32)
+    """Some processors add two products in 16 bits: what the graph's bytes can make there, whichever of four inputs stand together."""
+    weight = np.random.default_rng(3).normal(0, 1, (64, 16)).astype(np.float32)
+    weight[:, 0], weight[:, 1] = 1, -1
     x = np.stack([np.full(64, 1.0), np.full(64, -1.0)])[None].astype(np.float32)
-    np.testing.assert_allclose(outputs(to_int8(one_layer(weight)), x), x @ weight, rtol=1e-5)
-    graph = to_int8(one_layer(weight)).graph
-    (product,) = (node for node in graph.node if node.op_type == "MatMulIntegerToFloat")
-    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    assert kinds[product.input[1]] == TensorProto.UINT8, "signed bytes would pass above where the processor has VNNI, and fail where not"
+    np.testing.assert_allclose(outputs(to_int8(one_layer(weight)), x)[:, :, :2], (x @ weight)[:, :, :2], rtol=1e-5)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in to_int8(one_layer(weight)).graph.initializer}
+    whole = constants["w_int8"]
+    assert whole.dtype == np.int8, "unsigned bytes are added in 32 bits, and slowly where there is VNNI"
+    groups = np.sort(whole.astype(int).reshape(16, 4, 16), axis=1)
+    assert 255 * groups[:, 2:].clip(min=0).sum(axis=1).max() <= 2**15 - 1
+    assert 255 * groups[:, :2].clip(max=0).sum(axis=1).min() >= -(2**15)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
