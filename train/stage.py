@@ -41,6 +41,7 @@ from train.selection import leave_out, select_split, take_fraction
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows
 from train.trainer import LengthBucketedTrainer, build_trainer
+from train.validation import language_metrics
 
 
 class Interrupted(SystemExit):
@@ -193,6 +194,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
         "rows_per_second": len(trainer.sampler.draw(0)) * (trainer.state.epoch or 0) / training_seconds,
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
+        "finished_macro_auprc": language_metrics(logits, validation_rows.labels, validation_rows.languages, heads)["macro_auprc"],
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
         "peak_gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
     }
