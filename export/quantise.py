@@ -11,6 +11,7 @@ Weights are signed bytes that no processor's sums cut off (`train.rounding`). Un
 everywhere, would need no such care, but take more than twice the time where there is VNNI.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -104,10 +105,12 @@ def to_int8(
     small = onnx.ModelProto()
     small.CopyFrom(model)
     weights = _weights(small)
-    rewriter = _Rewriter(weights, {node.output[0] for node in model.graph.node if node.op_type == "Gelu"}, activations or {})
+    rewriter = _Rewriter(model, weights, activations or {})
     for node in small.graph.node:
         if _is_dense(node, weights) and node.name not in keep:
             rewriter.dense(node)
+        elif _adds_bias(node, weights):
+            rewriter.bias(node)
         elif _is_large_table(node, weights):
             rewriter.table(node, embedding_bits)
         else:
@@ -141,6 +144,10 @@ def _is_dense(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
     )  # fmt: skip
 
 
+def _adds_bias(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
+    return node.op_type == "Add" and node.input[1] in weights
+
+
 def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
     return node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE
 
@@ -148,9 +155,12 @@ def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bo
 class _Rewriter:
     """Collects the nodes and constants of a quantised graph."""
 
-    def __init__(self, weights: dict[str, TensorProto], gelu_outputs: Collection[str], activations: Sizes) -> None:
+    def __init__(self, model: onnx.ModelProto, weights: dict[str, TensorProto], activations: Sizes) -> None:
         self.weights = weights
-        self.gelu_outputs = gelu_outputs
+        self.gelu_outputs = {node.output[0] for node in model.graph.node if node.op_type == "Gelu"}
+        readers = Counter(name for node in model.graph.node for name in node.input)
+        self.biased = {node.input[0] for node in model.graph.node if _adds_bias(node, weights) and readers[node.input[0]] == 1}
+        self.shares: dict[str, npt.NDArray[np.float32]] = {}  # what the bias of a product has to give back of its shift
         found = {name: outliers(size, _OUTLIERS) for name, size in activations.items() if len(size) > 2 * _OUTLIERS}
         self.outliers = {name: channels for name, channels in found.items() if len(channels)}
         self.nodes: list[onnx.NodeProto] = []
@@ -226,11 +236,21 @@ class _Rewriter:
             product = self._node("Gemm", [f"{x}_large", large, product], f"{output}_with_large")
         if x in self.gelu_outputs:
             share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
-            product = self._node("Add", [product, self._constant(f"{weight}_share", share)], f"{output}_unshifted")
+            if output in self.biased:
+                self.shares[output] = share
+            else:
+                product = self._node("Add", [product, self._constant(f"{weight}_share", share)], f"{output}_unshifted")
         shape = self._node("Shape", [x], f"{output}_batch_sequence", start=0, end=2)
         width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
         target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
         self._node("Reshape", [product, target], output)
+
+    def bias(self, node: onnx.NodeProto) -> None:
+        """The node that adds a bias, and with it what the shift before its product took away: one pass over the product, not two."""
+        product, bias = node.input
+        if product in self.shares:
+            node.input[1] = self._constant(f"{product}_bias", numpy_helper.to_array(self.weights[bias]) + self.shares[product])
+        self.nodes.append(node)
 
     def table(self, node: onnx.NodeProto, bits: int) -> None:
         """A lookup in a table of 4- or 8-bit weights."""

@@ -34,16 +34,18 @@ def graph(tiny_workspace: Path) -> onnx.ModelProto:
     return onnx.load(tiny_workspace / "releases" / "tiny" / "artifact" / "model.onnx")
 
 
-def one_layer(weight: np.ndarray, gelu: bool = False) -> onnx.ModelProto:
-    """x (batch, sequence, width), perhaps through a GELU, times a weight."""
+def one_layer(weight: np.ndarray, gelu: bool = False, bias: float | None = None) -> onnx.ModelProto:
+    """x (batch, sequence, width), perhaps through a GELU, times a weight, perhaps with a bias."""
     nodes = [helper.make_node("Gelu", ["x"], ["y"], name="gelu")] if gelu else []
-    nodes.append(helper.make_node("MatMul", ["y" if gelu else "x", "w"], ["out"], name="layer"))
+    nodes.append(helper.make_node("MatMul", ["y" if gelu else "x", "w"], ["out" if bias is None else "product"], name="layer"))
+    if bias is not None:
+        nodes.append(helper.make_node("Add", ["product", "b"], ["out"], name="bias"))
     made = helper.make_graph(
         nodes,
         "one",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", "s", weight.shape[0]])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["b", "s", weight.shape[1]])],
-        [numpy_helper.from_array(weight, "w")],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.full(weight.shape[1], bias or 0, np.float32), "b")],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
@@ -77,13 +79,16 @@ def test_every_token_has_its_own_scale() -> None:
     assert np.abs(got[0, 0] - exact[0, 0]).max() < 1e-2, "1,000 is a whole number of steps"
 
 
-def test_what_comes_out_of_a_gelu_uses_all_steps_and_keeps_its_sum() -> None:
+@pytest.mark.parametrize("bias", [None, 2.0])
+def test_what_comes_out_of_a_gelu_uses_all_steps_and_keeps_its_sum(bias: float | None) -> None:
     weight = np.ones((16, 16), np.float32)
     x = np.random.default_rng(1).normal(0, 2, (2, 5, 16)).astype(np.float32)
-    model = one_layer(weight, gelu=True)
-    exact, got = outputs(model, x), outputs(to_int8(model), x)
-    largest = 0.17 + np.maximum(exact.max() / 2, x.max())
+    model = one_layer(weight, gelu=True, bias=bias)
+    small = to_int8(model)
+    exact, got = outputs(model, x), outputs(small, x)
+    largest = 0.17 + x.max()  # GELU(x) is at most x
     assert np.abs(got - exact).max() <= 8 * largest / 255 + 1e-3
+    assert [node.op_type for node in small.graph.node].count("Add") == 1, "a bias takes the shift's share with it"
 
 
 def test_four_bits_hold_a_table_that_was_made_of_them() -> None:
