@@ -96,7 +96,7 @@ def to_int8(
     Parameters
     ----------
     keep
-        Names from `layers` that stay in float32.
+        Names from `layers` that compute in float32. Their weights are stored in 8 bits all the same if those hold them exactly.
     embedding_bits
         4 (blocks of 32 weights share a scale) or 8 (one scale per row).
     activations
@@ -107,8 +107,11 @@ def to_int8(
     weights = _weights(small)
     rewriter = _Rewriter(model, weights, activations or {})
     for node in small.graph.node:
-        if _is_dense(node, weights) and node.name not in keep:
-            rewriter.dense(node)
+        if _is_dense(node, weights):
+            if node.name in keep:
+                rewriter.kept(node)
+            else:
+                rewriter.dense(node)
         elif _adds_bias(node, weights):
             rewriter.bias(node)
         elif _is_large_table(node, weights):
@@ -244,6 +247,16 @@ class _Rewriter:
         width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
         target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
         self._node("Reshape", [product, target], output)
+
+    def kept(self, node: onnx.NodeProto) -> None:
+        """x @ W in float32; onnxruntime widens a W of 8 bits when it loads the graph."""
+        weight = node.input[1]
+        values = numpy_helper.to_array(self.weights[weight])
+        whole, channel = (part.numpy().T.copy() for part in int8_channels(torch.from_numpy(values.T.copy())))
+        if np.allclose(whole * channel, values, rtol=1e-6, atol=0):
+            wide = self._node("Cast", [self._constant(f"{weight}_int8", whole)], f"{weight}_whole", to=TensorProto.FLOAT)
+            node.input[1] = self._node("Mul", [wide, self._constant(f"{weight}_scale", channel[0])], f"{weight}_wide")
+        self.nodes.append(node)
 
     def bias(self, node: onnx.NodeProto) -> None:
         """The node that adds a bias, and with it what the shift before its product took away: one pass over the product, not two."""

@@ -172,11 +172,24 @@ def test_kept_layers_stay_exact(graph: onnx.ModelProto) -> None:
     names = layers(graph)
     assert len(names) == 2 * 6  # two encoder layers of query, key, value, output and two feed-forward products
     kept = to_int8(graph, keep=names)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in kept.graph.initializer}
+    for node in graph.graph.node:
+        if node.name in names:
+            weight = node.input[1]
+            exact = next(numpy_helper.to_array(tensor) for tensor in graph.graph.initializer if tensor.name == weight)
+            np.testing.assert_allclose(weights[f"{weight}_int8"] * weights[f"{weight}_scale"], exact, rtol=1e-6)
+            assert weight not in weights, "8 bits hold it, so 32 need not be shipped"
     operators = [node.op_type for node in kept.graph.node]
     assert "MatMulIntegerToFloat" not in operators
     assert operators.count("MatMul") == [node.op_type for node in graph.graph.node].count("MatMul")
     assert [node.op_type for node in to_int8(graph).graph.node].count("MatMulIntegerToFloat") == len(names)
     assert {node.name for node in graph.graph.node} >= set(names), "the graph given is left as it was"
+
+
+def test_a_kept_layer_that_8_bits_do_not_hold_keeps_its_weights() -> None:
+    weight = np.random.default_rng(5).normal(0, 1, (32, 16)).astype(np.float32)
+    x = np.random.default_rng(6).normal(0, 1, (2, 3, 32)).astype(np.float32)
+    np.testing.assert_allclose(outputs(to_int8(one_layer(weight), keep=["layer"]), x), x @ weight, rtol=1e-5, atol=1e-5)
 
 
 def test_large_graphs_keep_their_weights_beside_them(run: Run, graph: onnx.ModelProto, tmp_path: Path) -> None:
