@@ -112,7 +112,6 @@ def build_normaliser() -> normalizers.Sequence:
         replace(r"(?:https?://|www\.)[^\s]+", " http "),
         replace(r"(?<![^\s@<>])[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", " email "),  # begun at a word's start only: linear
         replace(r"@[\p{L}\p{N}_]+", " @user "),
-        replace(r"\+?\p{Nd}(?:[ ().-]{0,2}\p{Nd}){8,}", " phone "),
         # A hashtag is words: apart from its sign, at its capitals and underscores, they are pieces the encoder knows.
         replace(r"(?<=#[\p{L}\p{M}\p{N}_]{0,60}\p{Ll})(?=\p{Lu})", " "),
         replace(r"#(?=[\p{L}\p{N}_])", "# "),
@@ -120,6 +119,9 @@ def build_normaliser() -> normalizers.Sequence:
         replace(r"([^\p{Nd}\s])\1*(?=\1\1)", ""),  # soooo -> soo; a run is one match, as each match costs a pass over the text
         # XLM-R's special tokens typed as text would become control ids: break them up.
         replace(r"<(?=/?(?:s|pad|unk|mask)>)", "< "),
+        replace(r"\s+", " "),
+        # Last, since the rules above can bring digits near each other, and nothing may hide from a mask behind them.
+        replace(r"\+?\p{Nd}(?:[ ().-]{0,2}\p{Nd}){8,}", " phone "),
         replace(r"\s+", " "),
         normalizers.Strip(),
     ]

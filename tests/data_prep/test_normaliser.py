@@ -43,6 +43,7 @@ AWKWARD = st.text(
         ("e-mail", "write to a.b@c.example please", "write to email please"),
         ("handle", "thanks @some_one!", "thanks @user !"),
         ("phone", "call +00 (000) 000-0000", "call phone"),
+        ("phone behind tabs, runs and underscores", "0\t0...0__0  (0 00000", "phone"),
         ("phone in Urdu digits", "۰۳۰۰۱۲۳۴۵۶۷", "phone"),
         ("a year is no phone", "in 2024", "in 2024"),
         ("repeats", "soooooo gooood!!!!", "soo good!!"),
