@@ -3,8 +3,8 @@
 int8 here quantises activations **per token**: every row of a matrix product gets its own scale, found at run time.
 onnxruntime's stock dynamic quantisation takes one scale for a whole batch, so that one outlier coarsens every text, and
 a text's score depends on its neighbours in the batch. What comes out of a GELU is never below -0.17, so it is shifted by
-that and uses all 255 steps. The four channels whose activations are largest (`export.outliers`) are multiplied in float32: they
-would coarsen all others. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
+that and uses all 255 steps. Channels whose activations are far larger than the others' (`export.outliers`) are multiplied in float32:
+they would coarsen all others. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
 weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
 
 Weights are signed bytes that no processor's sums cut off (`train.rounding`). Unsigned ones, which onnxruntime adds in 32 bits
@@ -29,7 +29,7 @@ _BLOCK = 32
 _GELU_MINIMUM = -0.17
 _FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
 _LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
-_OUTLIERS = 4  # channels of every product that stay float32; in a trial more than four no longer helped
+_OUTLIERS = 4  # channels of a product that stay float32, where any do; in a trial more than four no longer helped
 _STEPS = 127  # of an activation, or of a row of embeddings, on either side of zero
 _NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
 
