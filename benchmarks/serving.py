@@ -37,7 +37,7 @@ from train.settings import EncoderSettings  # noqa: E402
 from train.tokenised import collate  # noqa: E402
 
 TOKENS_PER_BATCH = 1024  # the client's
-ROUNDS = 10  # a busy neighbour on the same processor halves the speed of int8 for seconds, and slows float32 by less
+ROUNDS = 10  # int8's speed halved for seconds at a time where nothing else ran, float32's fell by less
 
 
 def load_client(artifact: Path) -> Any:
