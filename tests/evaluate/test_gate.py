@@ -194,7 +194,9 @@ def test_int8(gate: GateSettings) -> None:
     for agreeing, expected in ((1990, PASS), (1970, FAIL)):
         found = [Agreement("a", "int8", "ur", rate(agreeing, 2000))]
         assert verdict(judge(evidence(gate, {}, agreement=found), rule)) == expected
-    assert verdict(judge(evidence(gate, {}, agreement=[Agreement("a", "int8", "ur", rate(49, 49))]), rule)) == NOT_ENOUGH
+    for agreeing, rows, expected in ((49, 49, NOT_ENOUGH), (88, 89, NOT_ENOUGH), (87, 89, FAIL), (99, 100, PASS)):
+        found = [Agreement("a", "int8", "ur", rate(agreeing, rows))]
+        assert verdict(judge(evidence(gate, {}, agreement=found), rule)) == expected
     assert verdict(judge(evidence(gate, {}, agreement=[]), rule)) == NOT_ENOUGH
     without = judge(evidence(gate, {}), rule)
     assert verdict(without) == NOT_APPLICABLE
