@@ -18,7 +18,8 @@ SPLIT_NAMES = {
 TEXT_NAMES = {"text", "texts", "post", "posts", "tweet", "tweets", "content", "comment", "message", "body", "sentence", "paragraph"}
 LANGUAGE_NAMES = {"lang", "language", "lang_code", "language_code", "locale"}
 PROPAGANDA_WORDS = ("propaganda", "persua", "manipul")
-LABEL_WORDS = (*PROPAGANDA_WORDS, "violen", "glorif", "label", "class")
+VIOLENCE_WORDS = ("violen", "glorif")
+LABEL_WORDS = (*PROPAGANDA_WORDS, *VIOLENCE_WORDS, "label", "class")
 # Of three-letter words only these: most three-letter label values ("not", "pos", "neg") are some language's code too.
 LANGUAGE_CODE = re.compile(r"([a-z]{2}|bal|bcc|bgn|brh|ckb|kmr|pes|pnb|prs|skr|und)([-_][a-z]{4})?([-_][a-z]{2})?", re.IGNORECASE)
 MOST_LABELS = 20

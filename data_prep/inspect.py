@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from data_prep.columns import (
     JUDGEMENTS,
     PROPAGANDA_WORDS,
     SPLIT_NAMES,
+    VIOLENCE_WORDS,
     Columns,
     Guess,
     column_cell,
@@ -248,7 +249,7 @@ def _language_config(columns: Columns, guess: Guess) -> list[str]:
 def _label_config(columns: Columns, guess: Guess) -> list[str]:
     chosen: dict[str, str] = {}
     for name in guess.labels:
-        chosen.setdefault("propaganda" if contains(name, PROPAGANDA_WORDS) else "violence_glorification", name)
+        chosen.setdefault(_head_of([name, *count_values(columns[name])]), name)
     if not chosen:
         return [
             "labels:  # no column looks like a label: name yours and its values",
@@ -276,6 +277,16 @@ def _label_config(columns: Columns, guess: Guess) -> list[str]:
     if unused := [printable(name) for name in guess.labels if name not in chosen.values()]:
         lines.append(f"# unused, though their values are few: {', '.join(unused)}")
     return lines
+
+
+def _head_of(names: Iterable[str]) -> str:
+    """The head that the first telling one of a column's name and its values speaks of.
+
+    >>> _head_of(["label", "none", "propaganda"]), _head_of(["violence_label", "propaganda"]), _head_of(["label", "1", "0"])
+    ('propaganda', 'violence_glorification', 'violence_glorification')
+    """
+    heads = {"propaganda": PROPAGANDA_WORDS, "violence_glorification": VIOLENCE_WORDS}
+    return next((head for name in names for head, words in heads.items() if contains(name, words)), "violence_glorification")
 
 
 def mixture_config(path: Path, name: str) -> str:

@@ -172,6 +172,13 @@ def test_other_values_are_left_for_a_person(tmp_path: Path) -> None:
     assert '4  "can\'t say"' in described
 
 
+def test_values_tell_the_head_where_the_columns_name_does_not(tmp_path: Path) -> None:
+    table = [{"text": f"{ENGLISH[index % 4]} {index}", "label": ("none", "propaganda")[index % 2]} for index in range(12)]
+    source, _ = inspected(write_csv(tmp_path / "a.csv", table))
+    assert source.labels == {"propaganda": {"label": {"none": None, "propaganda": None}}}
+    assert source.sense == {"propaganda": "persuasion"}
+
+
 def test_two_heads_an_official_split_and_what_is_not_a_label(tmp_path: Path) -> None:
     table = [
         {
