@@ -334,7 +334,7 @@ def _int8_agreement(evidence: Evidence, settings: RuleSettings) -> list[Finding]
         if one.agreeing.of < settings.rows:
             verdict, words = NOT_ENOUGH, f"{one.agreeing.of:,} rows; needed are {settings.rows:,}"
         elif one.agreeing.of - one.agreeing.count == 1 and (1 - settings.limit) * one.agreeing.of < 1:
-            # export ships such a model: so few rows cannot tell one decision in a hundred from one in their number
+            # export ships such a model: of so few rows a single decision is more than the limit leaves, which shows nothing
             verdict, words = NOT_ENOUGH, f"one of {one.agreeing.of:,} decisions differs: too few rows to show {settings.limit:.0%}"
         else:
             verdict, words = _bounded(one.agreeing.value, one.agreeing.value, settings.limit, False, f"{one.variant} agrees in")
