@@ -7,6 +7,8 @@ that and uses all 255 steps. Channels whose activations are far larger than the 
 they would coarsen all others. Weights have one scale per output channel, word embeddings one per row (8 bits) or per 32
 weights (4 bits). The kernels are onnxruntime's: `QuantizeLinear` along the rows, then `MatMulIntegerToFloat`.
 
+Between the products tokens stay rows of a matrix (tokens, width), whatever text they are of; only attention needs to know.
+
 Weights are signed bytes that no processor's sums cut off (`train.rounding`). Unsigned ones, which onnxruntime adds in 32 bits
 everywhere, would need no such care, but take more than twice the time where there is VNNI.
 """
@@ -112,12 +114,14 @@ def to_int8(
                 rewriter.kept(node)
             else:
                 rewriter.dense(node)
-        elif _adds_bias(node, weights):
-            rewriter.bias(node)
         elif _is_large_table(node, weights):
             rewriter.table(node, embedding_bits)
+        elif _is_by_token(node):
+            rewriter.by_token(node)
         else:
-            rewriter.nodes.append(node)
+            rewriter.other(node)
+    for value in small.graph.output:
+        rewriter.output(value.name)
     _rebuilt(small, rewriter.nodes, [*weights.values(), *rewriter.constants.values()])
     if all(entry.domain != _CONTRIB for entry in small.opset_import):
         small.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
@@ -151,6 +155,12 @@ def _adds_bias(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
     return node.op_type == "Add" and node.input[1] in weights
 
 
+def _is_by_token(node: onnx.NodeProto) -> bool:
+    """Whether the operator gives every token the same, as a row of a matrix and as a place in (batch, sequence)."""
+    axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
+    return node.op_type in ("Add", "Gelu") or (node.op_type == "LayerNormalization" and axes in ([], [-1]))
+
+
 def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
     return node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE
 
@@ -168,7 +178,8 @@ class _Rewriter:
         self.outliers = {name: channels for name, channels in found.items() if len(channels)}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
-        self._quantised: set[str] = set()
+        self._rows: dict[str, str] = {}  # the name that an activation has as (tokens, width)
+        self._made: set[str] = set()
 
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         if name not in self.constants:
@@ -179,24 +190,67 @@ class _Rewriter:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}_node", domain=domain, **attributes))
         return output
 
+    def _once(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        if output not in self._made:
+            self._made.add(output)
+            self._node(operator, inputs, output, **attributes)
+        return output
+
     def _zero(self, x: str) -> str:
         """The step that stands for zero: the first where there is nothing below zero, else the middle one."""
         if x in self.gelu_outputs:
             return self._constant("first_step", np.array(0, np.uint8))
         return self._constant("middle_step", np.array(_STEPS + 1, np.uint8))
 
+    def _as_rows(self, x: str, width: int) -> str:
+        """`x` (batch, sequence, width) as (tokens, width)."""
+        if x not in self._rows:
+            self._once("Shape", [x], "batch_sequence", start=0, end=2)
+            self._rows[x] = self._node("Reshape", [x, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
+        return self._rows[x]
+
+    def by_token(self, node: onnx.NodeProto) -> None:
+        """An operator that works on rows as well, if its inputs are rows; a bias also adds what the shift before its product took away."""
+        tensors = [name for name in node.input if name not in self.weights]
+        if not all(name in self._rows for name in tensors):
+            self.other(node)
+            return
+        product = node.input[0]
+        if product in self.shares:
+            bias = numpy_helper.to_array(self.weights[node.input[1]])
+            node.input[1] = self._constant(f"{product}_bias", bias + self.shares[product])
+        node.input[:] = [self._rows.get(name, name) for name in node.input]
+        self._rows[node.output[0]] = node.output[0]
+        self.nodes.append(node)
+
+    def other(self, node: onnx.NodeProto) -> None:
+        """An operator of another kind: rows get their batch and sequence back, but for a Reshape, which itself says their shape."""
+        for place, name in enumerate(node.input):
+            if self._rows.get(name) == name and node.op_type != "Reshape":
+                shape = self._once("Concat", ["batch_sequence", self._constant("rest", np.array([-1]))], "batch_sequence_rest", axis=0)
+                node.input[place] = self._once("Reshape", [name, shape], f"{name}_batched")
+        self.nodes.append(node)
+
+    def output(self, name: str) -> None:
+        """An output of the graph: if it is rows, it gets its batch and sequence back under its own name."""
+        if self._rows.get(name) != name:
+            return
+        rows = f"{name}_as_rows"
+        for node in self.nodes:
+            node.input[:] = [rows if tensor == name else tensor for tensor in node.input]
+            node.output[:] = [rows if tensor == name else tensor for tensor in node.output]
+        self._rows[rows] = rows
+        self.other(helper.make_node("Identity", [rows], [name], name=f"{rows}_node"))
+
     def _per_token(self, x: str, width: int) -> tuple[str, str, str]:
-        """`x` (batch, sequence, width), shifted if one-sided, as float32 and as uint8 rows (tokens, width), and its scales (tokens, 1)."""
-        rows, whole, scale = f"{x}_rows", f"{x}_uint8", f"{x}_scale"
-        if x in self._quantised:  # query, key and value read the same tokens
-            return rows, whole, scale
-        self._quantised.add(x)
+        """`x` as float32 rows (tokens, width), shifted if one-sided, the same as uint8, and the rows' scales (tokens, 1)."""
+        rows, whole, scale = self._as_rows(x, width), f"{x}_uint8", f"{x}_scale"
         one_sided = x in self.gelu_outputs
-        self._node("Reshape", [x, self._constant(f"tokens_by_{width}", np.array([-1, width]))], rows if not one_sided else f"{x}_unshifted")
         if one_sided:
-            size = self._node("Sub", [f"{x}_unshifted", self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], rows)
-        else:
-            size = self._node("Abs", [rows], f"{x}_size")
+            rows = self._once("Sub", [rows, self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], f"{x}_shifted")
+        if whole in self._made:  # query, key and value read the same tokens
+            return rows, whole, scale
+        size = rows if one_sided else self._node("Abs", [rows], f"{x}_size")
         if x in self.outliers:  # whose 8 bits may overflow: they meet weights of 0
             ordinary = np.ones(width, np.float32)
             ordinary[self.outliers[x]] = 0
@@ -206,8 +260,9 @@ class _Rewriter:
         step = self._constant("step_of_255" if one_sided else "step_of_127", np.array(1 / (255 if one_sided else _STEPS), np.float32))
         self._node("Mul", [positive, step], scale)
         flat_scale = self._node("Reshape", [scale, self._constant("flat", np.array([-1]))], f"{x}_flat_scale")
-        zeros = self._node("Expand", [self._zero(x), self._node("Shape", [flat_scale], f"{x}_tokens")], f"{x}_zeros")
-        self._node("QuantizeLinear", [rows, flat_scale, zeros], whole, axis=0)
+        zero = self._zero(x)
+        zeros = self._once("Expand", [zero, self._once("Shape", [flat_scale], "tokens")], f"{zero}s")
+        self._once("QuantizeLinear", [rows, flat_scale, zeros], whole, axis=0)
         return rows, whole, scale
 
     def dense(self, node: onnx.NodeProto) -> None:
@@ -216,12 +271,12 @@ class _Rewriter:
         That is the product of the outlying channels, and what the shift took away, a constant.
         """
         x, weight = node.input
+        output = node.output[0]
         values = numpy_helper.to_array(self.weights[weight])
         whole, channel = (part.numpy().T.copy() for part in int8_channels(torch.from_numpy(values.T.copy())))
         rows, tokens, token_scale = self._per_token(x, values.shape[0])
         if x in self.outliers:
             whole[self.outliers[x]] = 0
-        output = node.output[0]
         inputs = [
             tokens,
             self._constant(f"{weight}_int8", whole),
@@ -230,39 +285,30 @@ class _Rewriter:
             self._zero(x),
         ]
         unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=_CONTRIB)
-        product = self._node("Mul", [unscaled, token_scale], f"{output}_scaled")
+        shifted = x in self.gelu_outputs and output not in self.biased  # and no bias will give the shift back
+        names = [output, *([f"{output}_shifted"] if shifted else []), *([f"{output}_scaled"] if x in self.outliers else [])]
+        product = self._node("Mul", [unscaled, token_scale], names.pop())
         if x in self.outliers:
-            if f"{x}_large" not in self._quantised:
-                self._quantised.add(f"{x}_large")
-                self._node("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
-            large = self._constant(f"{weight}_large", values[self.outliers[x]])
-            product = self._node("Gemm", [f"{x}_large", large, product], f"{output}_with_large")
+            large = self._once("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
+            product = self._node("Gemm", [large, self._constant(f"{weight}_large", values[self.outliers[x]]), product], names.pop())
         if x in self.gelu_outputs:
             share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
-            if output in self.biased:
-                self.shares[output] = share
+            if shifted:
+                self._node("Add", [product, self._constant(f"{weight}_share", share)], output)
             else:
-                product = self._node("Add", [product, self._constant(f"{weight}_share", share)], f"{output}_unshifted")
-        shape = self._node("Shape", [x], f"{output}_batch_sequence", start=0, end=2)
-        width = self._constant(f"width_{values.shape[1]}", np.array([values.shape[1]]))
-        target = self._node("Concat", [shape, width], f"{output}_shape", axis=0)
-        self._node("Reshape", [product, target], output)
+                self.shares[output] = share
+        self._rows[output] = output
 
     def kept(self, node: onnx.NodeProto) -> None:
         """x @ W in float32; onnxruntime widens a W of 8 bits when it loads the graph."""
-        weight = node.input[1]
+        x, weight = node.input
         values = numpy_helper.to_array(self.weights[weight])
         whole, channel = (part.numpy().T.copy() for part in int8_channels(torch.from_numpy(values.T.copy())))
         if np.allclose(whole * channel, values, rtol=1e-6, atol=0):
             wide = self._node("Cast", [self._constant(f"{weight}_int8", whole)], f"{weight}_whole", to=TensorProto.FLOAT)
             node.input[1] = self._node("Mul", [wide, self._constant(f"{weight}_scale", channel[0])], f"{weight}_wide")
-        self.nodes.append(node)
-
-    def bias(self, node: onnx.NodeProto) -> None:
-        """The node that adds a bias, and with it what the shift before its product took away: one pass over the product, not two."""
-        product, bias = node.input
-        if product in self.shares:
-            node.input[1] = self._constant(f"{product}_bias", numpy_helper.to_array(self.weights[bias]) + self.shares[product])
+        node.input[0] = self._as_rows(x, values.shape[0])
+        self._rows[node.output[0]] = node.output[0]
         self.nodes.append(node)
 
     def table(self, node: onnx.NodeProto, bits: int) -> None:

@@ -6,9 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import pytest
 from huggingface_hub import ModelCard
 
 from data_prep.command import UserError
-from data_prep.settings import to_settings
 from evaluate.changes import PREDICTIONS
 from evaluate.examples import worst_errors
 from evaluate.explanations import explain
@@ -33,21 +30,8 @@ from evaluate.probes import Probes, probe
 from evaluate.releases import write_index
 from evaluate.report import write_report
 from evaluate.settings import EvaluateSettings, RuleSettings
-from tests.conftest import ROOT, prepare_rows, tiny_rows
+from tests.conftest import prepare_rows, tiny_rows
 from train.loss import MASKED
-
-
-@pytest.fixture
-def settings(tiny_workspace: Path, compose_stage: Callable[..., Any]) -> EvaluateSettings:
-    made: EvaluateSettings = to_settings(compose_stage("evaluate", "release=tiny", "gate=demo"), EvaluateSettings)
-    made.data_dir, made.releases_dir = str(tiny_workspace / "data"), str(tiny_workspace / "releases")
-    made.gate.tiers["provisional"].min_negatives = made.gate.tiers["provisional"].min_positives = 4
-    return made
-
-
-@pytest.fixture
-def scored(settings: EvaluateSettings) -> Scored:
-    return score(settings)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -59,17 +43,6 @@ def test_artifact_and_checkpoint_measure_the_same(settings: EvaluateSettings, sc
     checkpoint = score(settings)
     assert (scored.kind, checkpoint.kind) == ("artifact", "checkpoint")
     np.testing.assert_allclose(scored.probabilities, checkpoint.probabilities, atol=1e-4)
-
-
-@pytest.fixture(scope="module")
-def probes(tiny_workspace: Path, compose_stage: Callable[..., Any]) -> Probes:
-    """What the tiny artifact answers to one case per cell, and to a few edited rows."""
-    overrides = ("release=tiny", "gate=demo", "probes.cases_per_cell=1", "probes.perturbed_rows=4")
-    settings: EvaluateSettings = to_settings(compose_stage("evaluate", *overrides), EvaluateSettings)
-    settings.data_dir, settings.releases_dir = str(tiny_workspace / "data"), str(tiny_workspace / "releases")
-    made = probe(score(settings), settings)
-    assert made is not None
-    return made
 
 
 FILES = {
@@ -332,94 +305,6 @@ def test_the_model_card_names_what_is_prohibited(settings: EvaluateSettings, sco
         assert use in card.text
     assert card.data.model_name == "tiny"
     assert {result.metric_type for result in card.data.eval_results} == {"f1", "fpr", "fnr"}
-
-
-def test_the_slider_computes_with_what_the_page_says(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
-    measures = measure(scored, settings)
-    html = (write_report(tmp_path / "report", scored, measures, settings) / "report.html").read_text(encoding="utf-8")
-    data = json.loads(html.split('id="sweeps">')[1].split("</script>")[0])
-    assert len(data) == len(measures.sweeps) == 4
-    for sweep, drawn in zip(measures.sweeps, data, strict=True):
-        (cell,) = [one for one in measures.cells if (one.head, one.language) == (sweep.head, sweep.language)]
-        at = drawn["thresholds"].index(drawn["shipped"])
-        assert drawn["fpr"][at] == pytest.approx(cell.figures.fpr.value, abs=1e-5)
-        assert drawn["recall"][at] == pytest.approx(cell.figures.recall.value, abs=1e-5)
-        assert drawn["thresholds"] == sorted(drawn["thresholds"])
-
-
-class Structure(HTMLParser):
-    """What a reader who cannot see the page depends on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.problems: list[str] = []
-        self.headings: list[int] = []
-        self.ids: set[str] = set()
-        self.references: set[str] = set()
-        self.landmarks: set[str] = set()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        if "id" in found:
-            if found["id"] in self.ids:
-                self.problems.append(f"two elements have the id {found['id']}")
-            self.ids.add(str(found["id"]))
-        for name in ("aria-labelledby", "for"):
-            if name in found:
-                self.references.add(str(found[name]))
-        if tag == "a" and str(found.get("href", "")).startswith("#"):
-            self.references.add(str(found["href"])[1:])
-        if tag in ("main", "header", "footer", "nav"):
-            self.landmarks.add(tag)
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag == "th" and "scope" not in found:
-            self.problems.append("a header cell without scope")
-        if tag == "svg" and found.get("role") != "img" and found.get("aria-hidden") != "true":
-            self.problems.append("a drawing without a role")
-        if tag == "svg" and found.get("role") == "img" and not found.get("aria-label"):
-            self.problems.append("a drawing without words")
-        if found.get("class") == "scroll" and not (found.get("tabindex") == "0" and found.get("role") == "region"):
-            self.problems.append("a part that scrolls and no key reaches")
-
-
-def test_the_page_can_be_read_without_seeing_it(settings: EvaluateSettings, scored: Scored, probes: Probes, tmp_path: Path) -> None:
-    scored.flagged[:] = scored.labels != 1
-    probes = replace(probes, explanations=explain(scored, worst_errors(scored)))
-    folder = write_report(tmp_path / "report", scored, measure(scored, settings, probes), settings, probes)
-    page = Structure()
-    page.feed((folder / "report.html").read_text(encoding="utf-8"))
-    assert page.problems == []
-    assert page.landmarks == {"main", "header", "footer", "nav"}
-    assert page.references <= page.ids, "every reference leads somewhere"
-    assert page.headings[0] == 1
-    assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
-
-
-def luminance(colour: str) -> float:
-    digits = colour.lstrip("#")
-    digits = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
-    channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def test_every_text_colour_has_contrast_in_every_scheme() -> None:
-    style = (ROOT / "evaluate" / "templates" / "report.css").read_text(encoding="utf-8")
-    schemes = [dict(re.findall(r"--(\w+): (#[0-9a-f]+)", block)) for block in re.findall(r":root \{([^}]*)\}", style)]
-    assert len(schemes) == 3, "light, dark, print"
-    for scheme in schemes:
-        for text in ("ink", "soft", "good", "bad", "unsure", "mark"):
-            for ground in ("paper", "card"):
-                assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)  # WCAG 2.2, 1.4.3
-        for step in ("h1", "h2", "h3", "h4", "up1", "up2", "up3", "down1", "down2", "down3"):
-            assert contrast(scheme["ink"], scheme[step]) >= 4.5, step
-        assert contrast("#ffffff", scheme["h0"]) >= 4.5
 
 
 def test_a_table_prepared_anew_is_refused(settings: EvaluateSettings, tmp_path: Path) -> None:

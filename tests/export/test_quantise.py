@@ -1,5 +1,6 @@
 """Smaller graphs: their numbers by hand, their limits, and when they ship."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,21 @@ def test_what_comes_out_of_a_gelu_uses_all_steps_and_keeps_its_sum(bias: float |
     largest = 0.17 + x.max()  # GELU(x) is at most x
     assert np.abs(got - exact).max() <= 8 * largest / 255 + 1e-3
     assert [node.op_type for node in small.graph.node].count("Add") == 1, "a bias takes the shift's share with it"
+
+
+def test_tokens_are_rows_between_the_products(graph: onnx.ModelProto) -> None:
+    """One way there and one back, however many products; a scale is reshaped too, and what attention gives back."""
+    quantised = {node.input[0] for node in graph.graph.node if node.name in layers(graph)}
+    attended = sum(node.op_type == "Reshape" and node.output[0] in quantised for node in graph.graph.node)
+    before, after = (Counter(node.op_type for node in model.graph.node) for model in (graph, to_int8(graph)))
+    assert after["Reshape"] - before["Reshape"] == len(quantised) + attended + 2
+    assert after["Shape"] - before["Shape"] == 2, "how many texts and tokens, and how many rows"
+
+
+def test_what_comes_out_has_the_shape_that_it_had() -> None:
+    x = np.random.default_rng(2).normal(0, 1, (2, 5, 16)).astype(np.float32)
+    for model in (one_layer(np.eye(16, dtype=np.float32)), one_layer(np.eye(16, dtype=np.float32), gelu=True, bias=1.0)):
+        assert outputs(to_int8(model), x).shape == outputs(model, x).shape == (2, 5, 16)
 
 
 def test_four_bits_hold_a_table_that_was_made_of_them() -> None:
