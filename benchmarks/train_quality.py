@@ -7,7 +7,7 @@ default learning rate of 5e-5), (c) this project with the defaults of configs/; 
 One head, violence_glorification, so that (a), which has no mask, is not given labels that nobody gave. The rows are, of every
 source, at most --rows positives and as many negatives of the training split. Each model's threshold is the one with the best
 F1 on at most 200 validation rows of each language; macro-F1 is the mean over the languages of the F1 on at most 500 test rows
-of each. Finished trainings are kept in <out>/results.json, so the command can be stopped and repeated. The last line is JSON.
+of each. Finished trainings are kept in <out>, so the command can be stopped and repeated. The last line is JSON.
 """
 
 import argparse
@@ -132,7 +132,7 @@ def main() -> None:
     }
     print(", ".join(f"{len(part)} {name} rows" for name, part in parts.items()), flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    kept = arguments.out / "results.json"
+    kept = arguments.out / f"rows{most}.json"
     results: dict[str, dict[str, float]] = read_json(kept) if kept.is_file() else {}
     for seed in arguments.seeds:
         for name, training in (("project", train_project), ("stock", train_stock)):
