@@ -211,8 +211,8 @@ class _Rewriter:
 
     def by_token(self, node: onnx.NodeProto) -> None:
         """An operator that works on rows as well, if its inputs are rows; a bias also adds what the shift before its product took away."""
-        tensors = [name for name in node.input if name not in self.weights]
-        if not all(name in self._rows for name in tensors):
+        by_channel = {name for name in node.input if name in self.weights and len(self.weights[name].dims) <= 1}
+        if not all(name in self._rows or name in by_channel for name in node.input):
             self.other(node)
             return
         product = node.input[0]
