@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
 
-from evaluate.baselines import keyword_flags, learn_keywords, words
+from evaluate.baselines import keyword_flags, learn_keywords, ngram_scores, plain_text, words
 from evaluate.bootstrap import FIGURES, bootstrap_figures, interval, reflected_interval, subgroup_aucs
 from evaluate.calibration import Reliability, Sweep, reliability, threshold_sweep
 from evaluate.changes import Comparison, compare_releases, previous_predictions
@@ -38,7 +40,7 @@ GROUPINGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One head in one language: the model's figures, the baselines' F1, the tier."""
+    """One head in one language: the model's figures, the baselines', the tier."""
 
     head: str
     language: str
@@ -51,6 +53,7 @@ class Cell:
     bnsp_auc: Estimate
     keyword_f1: float | None
     all_negative_f1: float | None
+    ngram_auroc: float | None
     deployed_precision: float | None  # at the deployer's prevalence and the upper end of the FPR interval
 
 
@@ -98,7 +101,7 @@ def measure(scored: Scored, settings: EvaluateSettings, probes: Probes | None = 
     frame = row_keys(scored)
     families = np.asarray(pd.factorize(frame["family"])[0], dtype=np.int64)
     languages = frame["language"].to_numpy(dtype=str)
-    baselines = KeywordBaseline(scored)
+    baselines = Baselines(scored)
     cells: list[Cell] = []
     groups: list[Group] = []
     fairness: list[Fairness] = []
@@ -123,7 +126,7 @@ def measure(scored: Scored, settings: EvaluateSettings, probes: Probes | None = 
         by_language = {group.language: place for place, group in enumerate(found) if group.by == "language"}
         aucs = subgroup_aucs(of_head.probabilities, truth, of_head.families, {name: members[at] for name, at in by_language.items()})
         of_language: dict[str, Cell] = {}
-        for language, place in by_language.items():
+        for language, place in tqdm(by_language.items(), desc=f"learning baselines of {head}", unit=" languages", disable=None):
             senses = set(keys["sense"].iloc[members[place]]) - {"", "neutral"}
             keyword_f1, all_negative_f1 = baselines.f1(column, language, rows[members[place]])
             one = figures[place]
@@ -136,6 +139,7 @@ def measure(scored: Scored, settings: EvaluateSettings, probes: Probes | None = 
                 tier=assign_tier(one, settings.gate),
                 keyword_f1=keyword_f1,
                 all_negative_f1=all_negative_f1,
+                ngram_auroc=baselines.ngram_auroc(column, language, rows[members[place]]),
                 deployed_precision=None
                 if one.recall.value is None or one.fpr.high is None
                 else precision_at_prevalence(one.fpr.high, one.recall.value, settings.report.prevalence),
@@ -277,14 +281,16 @@ def _compare_with_previous(
     )
 
 
-class KeywordBaseline:
-    """The baselines on a scored table; the words of every post are found once."""
+class Baselines:
+    """The baselines on a scored table; every post is normalised and its words are found once."""
 
     def __init__(self, scored: Scored) -> None:
         self.labels = scored.labels
-        self.words = np.asarray([words(text) for text in scored.rows["text"][:]], dtype=object)
+        self.texts = np.asarray([plain_text(text) for text in scored.rows["text"][:]], dtype=object)
+        self.words = np.asarray([words(text) for text in self.texts], dtype=object)
         self.train_labels = label_matrix(scored.train_rows, scored.heads)
-        self.train_words = np.asarray([words(text) for text in scored.train_rows["text"][:]], dtype=object)
+        self.train_texts = np.asarray([plain_text(text) for text in scored.train_rows["text"][:]], dtype=object)
+        self.train_words = np.asarray([words(text) for text in self.train_texts], dtype=object)
         self.train_languages = np.asarray(scored.train_rows["language"][:])
 
     def f1(self, column: int, language: str, rows: npt.NDArray[np.int64]) -> tuple[float | None, float | None]:
@@ -292,8 +298,20 @@ class KeywordBaseline:
         truth = self.labels[rows, column]
         if not (truth == 1).any():
             return None, None
-        train = (self.train_languages == language) & (self.train_labels[:, column] != MASKED)
+        train = self._train(column, language)
         keywords = learn_keywords(self.train_words[train].tolist(), self.train_labels[train, column])
         flags = keyword_flags(self.words[rows].tolist(), keywords)
         nothing = np.zeros(len(truth), dtype=bool)
         return head_figures(flags.astype(float), truth, flags).f1.value, head_figures(nothing.astype(float), truth, nothing).f1.value
+
+    def ngram_auroc(self, column: int, language: str, rows: npt.NDArray[np.int64]) -> float | None:
+        """AUROC of a plain model of characters learnt from the language's training rows; None unless both hold both classes."""
+        truth = self.labels[rows, column]
+        if len(np.unique(truth)) < 2:
+            return None
+        train = self._train(column, language)
+        scores = ngram_scores(self.train_texts[train].tolist(), self.train_labels[train, column], self.texts[rows].tolist())
+        return None if scores is None else float(roc_auc_score(truth, scores))
+
+    def _train(self, column: int, language: str) -> npt.NDArray[np.int64]:
+        return np.flatnonzero((self.train_languages == language) & (self.train_labels[:, column] != MASKED))

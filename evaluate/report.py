@@ -234,7 +234,10 @@ def _not_probed(measures: Measures, probes: Probes) -> list[str]:
 
 
 def beaten_baselines(cells: Sequence[Cell]) -> dict[str, int]:
-    """In how many measured cells the model's F1 is above both baselines', and in how many languages its mean over heads is."""
+    """In how many measured cells the model is above its baselines, and in how many languages as a mean over heads.
+
+    F1 is compared with flagging nothing and the keyword list, AUROC with the plain model of characters.
+    """
     measured = [cell for cell in cells if cell.tier.measured and cell.figures.f1.value is not None]
     ahead: dict[str, float] = defaultdict(float)
     beaten = 0
@@ -242,15 +245,18 @@ def beaten_baselines(cells: Sequence[Cell]) -> dict[str, int]:
         margin = (cell.figures.f1.value or 0) - max(cell.keyword_f1 or 0, cell.all_negative_f1 or 0)
         beaten += margin > 0
         ahead[cell.language] += margin
+    aurocs = [(cell.figures.auroc.value or 0, cell.ngram_auroc) for cell in measured if cell.ngram_auroc is not None]
     return {
         "evaluated_cells": len(measured), "beaten_cells": beaten,
         "evaluated_languages": len(ahead), "beaten_languages": sum(margin > 0 for margin in ahead.values()),
+        "ranked_cells": len(aurocs), "better_ranked_cells": sum(model > ngram for model, ngram in aurocs),
     }  # fmt: skip
 
 
 def console_table(cells: Sequence[Cell]) -> str:
     """The per-language table as it is printed at the end of an evaluation."""
-    lines = [f"{'head':<24}{'language':<20}{'n':>6}{'pos':>6}{'F1':>7}{'keyword':>9}{'AUROC':>7}{'FPR':>8}  {'95% interval':<16}tier"]
+    columns = f"{'head':<24}{'language':<20}{'n':>6}{'pos':>6}{'F1':>7}{'keyword':>9}{'AUROC':>7}{'n-gram':>8}{'FPR':>8}"
+    lines = [f"{columns}  {'95% interval':<16}tier"]
     for cell in cells:
         figures = cell.figures
         start = f"{cell.head:<24}{visible(language_name(cell.language)):<20}{figures.n:>6}{figures.positives:>6}"
@@ -258,7 +264,7 @@ def console_table(cells: Sequence[Cell]) -> str:
             lines.append(f"{start}  not evaluated: {cell.tier.reason}")
             continue
         lines.append(
-            f"{start}{two(figures.f1):>7}{two(cell.keyword_f1):>9}{two(figures.auroc):>7}{percent(figures.fpr):>8}  "
-            f"{ends(figures.fpr):<16}{cell.tier.name}"
+            f"{start}{two(figures.f1):>7}{two(cell.keyword_f1):>9}{two(figures.auroc):>7}{two(cell.ngram_auroc):>8}"
+            f"{percent(figures.fpr):>8}  {ends(figures.fpr):<16}{cell.tier.name}"
         )
     return "\n".join(lines)

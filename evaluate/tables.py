@@ -32,7 +32,7 @@ def per_language_csv(cells: Sequence[Cell]) -> str:
         }  # fmt: skip
         for name in ("subgroup_auc", "bpsn_auc", "bnsp_auc"):
             line |= _estimate(name, getattr(cell, name) if measured else Estimate(None))
-        for name in ("keyword_f1", "all_negative_f1", "deployed_precision"):
+        for name in ("keyword_f1", "all_negative_f1", "ngram_auroc", "deployed_precision"):
             line[name] = getattr(cell, name) if measured else None
         lines.append(line)
     return to_csv(pd.DataFrame(lines))

@@ -63,6 +63,7 @@ def test_all_files_are_written_and_agree(settings: EvaluateSettings, scored: Sco
         assert float(row["fpr_high"]) == pytest.approx(cell["figures"]["fpr"]["high"], abs=1e-6)
         assert float(row["auroc_low"]) <= float(row["auroc"]) <= float(row["auroc_high"])
         assert row["all_negative_f1"] == "0.0"
+        assert float(row["ngram_auroc"]) == pytest.approx(cell["ngram_auroc"], abs=1e-6)
     assert len(read_csv(folder / "functional.csv")) == len(document["functional"][0]["pass_rates"]) == 32 * 14
     assert len(read_csv(folder / "robustness.csv")) == len(document["robustness"]) == len(probes.robustness) > 20
     assert len(read_csv(folder / "terms.csv")) == len(document["terms"]) == len(probes.terms)
@@ -90,7 +91,7 @@ def test_below_the_minimum_there_is_a_reason_instead_of_numbers(settings: Evalua
     folder = write_report(tmp_path / "report", scored, measures, settings)
     rows = read_csv(folder / "per_language.csv")
     assert {row["tier"] for row in rows} == {"not_evaluated"}
-    assert {row["f1"] + row["fpr"] + row["recall"] + row["keyword_f1"] + row["bpsn_auc"] for row in rows} == {""}
+    assert {row["f1"] + row["fpr"] + row["recall"] + row["keyword_f1"] + row["ngram_auroc"] + row["bpsn_auc"] for row in rows} == {""}
     assert "needs 10,000 and" in (folder / "report.md").read_text(encoding="utf-8")
     assert not measures.gate.passed
     assert {row["evaluated"] for row in read_csv(folder / "dsa_transparency.csv")} == {"no"}
