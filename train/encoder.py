@@ -208,23 +208,28 @@ def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int, cache:
     """Drop the pieces that neither the training texts, their scripts nor the reserve need.
 
     Kept are the special pieces, every piece the texts use, every single character of the scripts they are
-    written in (so an unseen word is spelled rather than unknown), symbols and emoji, and the `reserve` most
-    frequent pieces of the original vocabulary. A text whose pieces are all kept gets the same pieces as
-    before, because the best segmentation is still there; its logits do not change.
+    written in (so an unseen word is spelled rather than unknown), symbols and emoji, and a reserve for words that
+    the texts do not use: the most frequent pieces of the original vocabulary, as many of every script as of the
+    others while it has any, `reserve` in all. By frequency alone most would be Latin, and the words of smaller scripts
+    would fall apart. A text whose pieces are all kept gets the same pieces as before, because the best segmentation is
+    still there; its logits do not change.
     """
     tokenizer = encoder.tokenizer
     tokenizer.no_truncation()
     used: set[int] = {BOS, PAD, EOS, UNK}
-    scripts = {"Zyyy", "Zinh", "Latn"}
     for ids in encode(texts, tokenizer, cache):
         used.update(ids.tolist())
-    scripts |= {dominant_script(text) for text in texts}
-    ordinary = [row for row in range(UNK + 1, len(encoder.pieces)) if encoder.pieces[row][0] != _MASK]
-    by_frequency = sorted(ordinary, key=lambda row: -encoder.pieces[row][1])
-    used.update(by_frequency[:reserve])
+    scripts = {"Zyyy", "Zinh", "Latn", *map(dominant_script, texts)}
+    by_script: dict[str, list[int]] = {script: [] for script in scripts}
     for row, (piece, _) in enumerate(encoder.pieces):
         body = piece.removeprefix(_WORD_START)
-        if piece in (_WORD_START, _MASK) or (len(body) == 1 and dominant_script(body) in scripts):
+        script = dominant_script(body)
+        if piece in (_WORD_START, _MASK) or (len(body) == 1 and script in scripts):
             used.add(row)
+        if row > UNK and piece != _MASK and script in scripts:
+            by_script[script].append(row)
+    ranked = [enumerate(sorted(rows, key=lambda row: -encoder.pieces[row][1])) for rows in by_script.values()]
+    in_turn = sorted(((rank, -encoder.pieces[row][1], row) for rows in ranked for rank, row in rows))
+    used.update(row for _, _, row in in_turn[:reserve])
     rows = sorted(used)
     return _with_rows(encoder, [encoder.pieces[row] for row in rows], rows)

@@ -69,9 +69,18 @@ def test_an_unseen_word_is_spelled_not_unknown() -> None:
     assert words(trimmed, "rare") == ["▁", "r", "a", "r", "e"]
 
 
-def test_the_reserve_keeps_the_most_frequent_pieces() -> None:
-    trimmed = trim_vocabulary(fold_vocabulary(toy_encoder()), ["bread"], reserve=3)
-    assert {"▁", "▁ہذا", "▁کتاب"} <= {piece for piece, _ in trimmed.pieces}
+def test_the_reserve_is_shared_equally_by_the_scripts_of_the_texts() -> None:
+    trimmed = trim_vocabulary(fold_vocabulary(toy_encoder()), ["c", "字", "ت"], reserve=6)
+    kept = {piece for piece, _ in trimmed.pieces}
+    assert {"▁", "字", "▁ہذا", "▁tea", "▁کتاب", "▁bread"} <= kept
+    assert "▁فی" not in kept, "more frequent than ▁tea, and the third of its script"
+
+
+def test_no_reserve_goes_to_a_script_that_no_text_is_written_in() -> None:
+    trimmed = trim_vocabulary(fold_vocabulary(toy_encoder()), ["bread"], reserve=100)
+    kept = {piece for piece, _ in trimmed.pieces}
+    assert {"▁tea", "▁rare"} <= kept
+    assert not {"▁ہذا", "字"} & kept
 
 
 def test_random_weights_and_truncation() -> None:
