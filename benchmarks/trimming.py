@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 sys.path[0] = str(REPOSITORY := Path(__file__).resolve().parent.parent)
 
+from data_prep.script import dominant_script  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
 from train.encoder import Pieces, build_tokenizer, load_encoder, trim_vocabulary  # noqa: E402
 from train.encoding import encode  # noqa: E402
@@ -46,6 +47,8 @@ def main() -> None:
     whole = load_encoder(PACKAGED).pieces
     least = {piece for piece, _ in trim_vocabulary(load_encoder(PACKAGED), seen["text"], 0).pieces}
     by_frequency = sorted((piece for piece in whole if piece[1] < 0), key=lambda piece: -piece[1])  # not the special ones, at 0
+    latin = [dominant_script(piece) == "Latn" for piece, _ in by_frequency[: max(arguments.reserves)]]
+    print(f"of the {len(latin):,} most frequent pieces {np.mean(latin):.0%} are Latin")
     full = lengths(whole, unseen["text"])
     results = []
     for reserve in arguments.reserves:

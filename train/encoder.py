@@ -210,7 +210,7 @@ def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int, cache:
     Kept are the special pieces, every piece the texts use, every single character of the scripts they are
     written in (so an unseen word is spelled rather than unknown), symbols and emoji, and a reserve for words that
     the texts do not use: the most frequent pieces of the original vocabulary, as many of every script as of the
-    others while it has any, `reserve` in all. By frequency alone most would be Latin, and the words of smaller scripts
+    others while it has any, `reserve` in all. By frequency alone half would be Latin, and the words of smaller scripts
     would fall apart. A text whose pieces are all kept gets the same pieces as before, because the best segmentation is
     still there; its logits do not change.
     """
@@ -229,7 +229,7 @@ def trim_vocabulary(encoder: Encoder, texts: Sequence[str], reserve: int, cache:
         if row > UNK and piece != _MASK and script in scripts:
             by_script[script].append(row)
     ranked = [enumerate(sorted(rows, key=lambda row: -encoder.pieces[row][1])) for rows in by_script.values()]
-    in_turn = sorted(((rank, -encoder.pieces[row][1], row) for rows in ranked for rank, row in rows))
+    in_turn = sorted((rank, -encoder.pieces[row][1], row) for rows in ranked for rank, row in rows)
     used.update(row for _, _, row in in_turn[:reserve])
     rows = sorted(used)
     return _with_rows(encoder, [encoder.pieces[row] for row in rows], rows)

@@ -19,7 +19,7 @@ class EncoderSettings:
     pooling: str = "mean"
     max_length: int = 128  # tokens, special tokens included
     trim: bool = True  # drop vocabulary pieces that neither the data nor the reserve uses
-    reserve: int = 20_000  # of the most frequent pieces of every script in the data, kept whether used or not
+    reserve: int = 20_000  # pieces kept whether used or not: the most frequent of every script in the data, as many of each
     shape: dict[str, int] = field(default_factory=dict)  # XLMRobertaConfig overrides (random)
 
 
