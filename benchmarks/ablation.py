@@ -26,14 +26,14 @@ sys.path[0] = str(REPOSITORY)
 from data_prep.files import read_json, write_json  # noqa: E402
 from data_prep.settings import to_settings  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
-from train.loss import MASKED  # noqa: E402
+from train.labels import MASKED, label_matrix  # noqa: E402
 from train.policy import Policy  # noqa: E402
 from train.prediction import predict_logits  # noqa: E402
 from train.run import load_run  # noqa: E402
 from train.selection import select_split  # noqa: E402
 from train.settings import TrainSettings, register_schemas  # noqa: E402
 from train.stage import train  # noqa: E402
-from train.tokenised import TokenisedRows, label_matrix  # noqa: E402
+from train.tokenised import TokenisedRows  # noqa: E402
 
 VARIANTS = {
     "defaults": [],

@@ -31,7 +31,7 @@ sys.path[0] = str(REPOSITORY)
 
 from data_prep.files import read_json  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
-from export.client import Classifier  # noqa: E402
+from export.client import CORES, Classifier  # noqa: E402
 from export.match import GRAM, Fingerprints, find_matches, signature, similarities  # noqa: E402
 from export.mirror import COPY  # noqa: E402
 from train.edits import RE_POST_EDITS  # noqa: E402
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--variant", default="fp32")
     arguments = parser.parse_args()
     recipe = read_json(arguments.release / "artifact" / "mirror.json")
-    classifier = Classifier(arguments.release / "artifact", arguments.variant)
+    classifier = Classifier(arguments.release / "artifact", arguments.variant, CORES)
     rate = recipe["false_matches_per_query"]
 
     table = load_examples(arguments.data)

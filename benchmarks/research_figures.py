@@ -25,8 +25,7 @@ sys.path[0] = str(REPOSITORY)
 from data_prep.files import read_json  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
 from evaluate.baselines import ngram_scores, plain_text  # noqa: E402
-from train.loss import MASKED  # noqa: E402
-from train.tokenised import label_matrix  # noqa: E402
+from train.labels import MASKED, label_matrix  # noqa: E402
 
 FIGURES = ("f1", "auroc", "ngram_auroc", "auprc", "fpr")
 

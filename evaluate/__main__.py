@@ -9,16 +9,7 @@ from omegaconf import DictConfig
 
 from data_prep.command import run_stage, user_errors
 from data_prep.settings import to_settings
-from evaluate.gate import check_rules
-from evaluate.measures import measure
-from evaluate.predictions import score
-from evaluate.probe_tables import gold_shares
-from evaluate.probes import probe
-from evaluate.releases import write_index
-from evaluate.report import beaten_baselines, console_table, write_report
 from evaluate.settings import EvaluateSettings, register_schemas
-from export.bundle import stamp_tiers
-from export.settings import release_folder
 
 
 @hydra.main(config_path="../configs", config_name="evaluate", version_base="1.3")
@@ -26,6 +17,17 @@ def main(config: DictConfig) -> None:
     """Score, measure, judge and report; exit code 1 when the gate fails."""
     with user_errors():
         settings: EvaluateSettings = to_settings(config, EvaluateSettings)
+
+        from evaluate.gate import check_rules  # not before the settings stand: --help and a mistyped key answer at once
+        from evaluate.measures import measure
+        from evaluate.predictions import score
+        from evaluate.probe_tables import gold_shares
+        from evaluate.probes import probe
+        from evaluate.releases import write_index
+        from evaluate.report import beaten_baselines, console_table, write_report
+        from export.artifact import stamp_tiers
+        from export.settings import release_folder
+
         check_rules(settings.gate)
         began = time.monotonic()
         scored = score(settings)

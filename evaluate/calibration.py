@@ -7,7 +7,7 @@ import numpy as np
 
 from evaluate.metrics import Rate, clustered_rate, equal_mass_bins
 from evaluate.predictions import Scored
-from train.loss import MASKED
+from train.labels import MASKED
 
 SWEEP_STEPS = 50
 

@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp
 from data_prep.command import UserError, first_line
 from data_prep.files import read_json
 from evaluate.significance import holm, mcnemar
-from train.loss import MASKED
+from train.labels import MASKED
 
 PREDICTIONS = "predictions.parquet"
 

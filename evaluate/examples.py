@@ -10,7 +10,7 @@ from evaluate.changes import Comparison
 from evaluate.escaping import excerpt
 from evaluate.explanations import Piece
 from evaluate.predictions import Scored
-from train.loss import MASKED
+from train.labels import MASKED
 
 HEAVIEST = 3  # words that are named in words
 LEVELS = (0.25, 0.5, 0.75)  # of the heaviest piece's weight: where the next shade begins

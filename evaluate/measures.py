@@ -24,8 +24,7 @@ from evaluate.predictions import Scored
 from evaluate.probes import Probes
 from evaluate.settings import EvaluateSettings
 from evaluate.variants import shipped_agreement
-from train.loss import MASKED
-from train.tokenised import label_matrix
+from train.labels import MASKED, label_matrix
 
 MULTIPLE = "mul"  # ISO 639-2 for several languages at once: all of a source's
 KEYS = ("language", "script", "source", "sense")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from evaluate.metrics import Rate, clustered_rate
-from train.loss import MASKED
+from train.labels import MASKED
 
 
 @dataclass(frozen=True)

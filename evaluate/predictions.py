@@ -14,14 +14,12 @@ from data_prep.command import UserError
 from data_prep.files import read_json
 from data_prep.table import load_examples
 from evaluate.settings import EvaluateSettings, check_evaluate_settings
-from export.bundle import open_artifact
+from export.artifact import open_artifact
 from export.client import Classifier
 from export.settings import release_folder
+from train.labels import label_matrix
 from train.policy import Policy
-from train.prediction import predict_logits
-from train.run import load_run
 from train.selection import select_split
-from train.tokenised import TokenisedRows, label_matrix
 
 CHUNK = 500
 
@@ -64,6 +62,10 @@ def score(settings: EvaluateSettings) -> Scored:
         policy = Policy.from_json(classifier.policy)
         name, kind = settings.release, "artifact"
     else:
+        from train.prediction import predict_logits  # torch and transformers, which an artifact does without
+        from train.run import load_run
+        from train.tokenised import TokenisedRows
+
         classifier = None
         run = load_run(Path(str(settings.run)))
         record, policy, name, kind = run.record, run.policy, run.folder.resolve().name, "checkpoint"

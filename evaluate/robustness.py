@@ -15,7 +15,7 @@ from evaluate.predictions import Scored, probabilities_of
 from evaluate.significance import paired_difference
 from train import edits
 from train.edits import Transformation
-from train.loss import MASKED
+from train.labels import MASKED
 
 LONGEST = 2000  # characters: longer posts are not drawn, because each would cost as much as many others
 ALL = ""  # every language, or every edit

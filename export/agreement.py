@@ -1,6 +1,7 @@
 """Does a smaller variant decide as float32 does, in every language? Measured on the run's validation rows."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from sklearn.metrics import average_precision_score
 
 from data_prep.files import read_json
 from data_prep.table import load_examples
+from export.client import CORES
 from export.parity import open_session
 from export.settings import AgreementSettings
 from train.encoder import PAD
-from train.loss import MASKED
+from train.labels import MASKED
 from train.policy import Policy
 from train.run import Run
 from train.sampling import batch_by_tokens
@@ -66,15 +68,19 @@ class Evidence:
 
     def logits(self, path: Path, tokens_per_batch: int = 1024) -> npt.NDArray[np.float32]:
         """Logits (rows, heads) of a graph."""
-        session = open_session(path)
+        session = open_session(path, threads=1)  # and batches side by side: see the client
         logits = np.empty((len(self.ids), len(self.heads)), dtype=np.float32)
         lengths = np.asarray([len(ids) for ids in self.ids])
-        for batch in batch_by_tokens(np.argsort(lengths, kind="stable"), lengths, tokens_per_batch):
+
+        def score(batch: list[int]) -> None:
             ids = np.full((len(batch), lengths[batch].max()), PAD, dtype=np.int64)
             for row, index in enumerate(batch):
                 ids[row, : lengths[index]] = self.ids[index]
             mask = (np.arange(ids.shape[1]) < lengths[batch][:, None]).astype(np.int64)
             (logits[batch],) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+
+        with ThreadPoolExecutor(CORES) as pool:
+            list(pool.map(score, batch_by_tokens(np.argsort(lengths, kind="stable"), lengths, tokens_per_batch)))
         return logits
 
     def compare(self, reference: npt.NDArray[np.float32], variant: npt.NDArray[np.float32], settings: AgreementSettings) -> list[Cell]:

@@ -1,7 +1,5 @@
 """The artifact folder: the contract between export and whoever serves the model."""
 
-import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +9,13 @@ import onnx
 import onnxruntime
 from datasets import Dataset
 
-from data_prep.command import UserError, first_line
+from data_prep.command import UserError
 from data_prep.files import publish_folder, read_json, sha256, write_json, write_text
 from export import client, match, verify
 from export.agreement import find_evidence, find_table
+from export.artifact import decided, json_lines, write_checksums
 from export.card import licences, model_card
-from export.client import Classifier, decide
+from export.client import CORES, Classifier
 from export.graph import INPUTS, OUTPUTS, embedding_dimension, export_graph, save_graph
 from export.mirror import calibrate
 from export.parity import check_finite, check_parity, measure_parity
@@ -82,8 +81,8 @@ def export_release(settings: ExportSettings) -> Path:
             check_finite(folder / _file(name), max_length)
             write_repository(folder / "triton", name, sorted(folder.glob(f"{_file(name)}*")))
         write_json(folder / "contract.json", _contract(run, settings, graph, parities, variants, folder))
-        write_json(folder / "mirror.json", calibrate(Classifier(folder), distinct_texts(table), settings.mirror))
-        write_text(folder / "golden.jsonl", _json_lines(golden_lines(folder)))
+        write_json(folder / "mirror.json", calibrate(Classifier(folder, workers=CORES), distinct_texts(table), settings.mirror))
+        write_text(folder / "golden.jsonl", json_lines(golden_lines(folder)))
         write_text(folder / "MODEL_CARD.md", model_card(run, variants))
         write_text(folder / "LICENSES.md", licences(run.record["data_manifest"]))
         write_checksums(folder)
@@ -103,10 +102,6 @@ def distinct_texts(table: Dataset | str) -> list[str]:
 
 def _file(variant: str) -> str:
     return "model.onnx" if variant == "fp32" else f"model.{variant}.onnx"
-
-
-def _json_lines(lines: list[dict[str, Any]]) -> str:
-    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
 
 def _contract(
@@ -157,63 +152,4 @@ def golden_lines(folder: Path) -> list[dict[str, Any]]:
             logits, _ = classifier.run([line["text"]])  # one by one: nothing of one text may depend on another
             heads = zip(classifier.contract["heads"], logits[0].tolist(), strict=True)
             line["outputs"][variant] = {head: {"logit": round(logit, 5)} for head, logit in heads}
-    return _decided(lines, read_json(folder / "policy.json"))
-
-
-def _decided(lines: list[dict[str, Any]], policy: dict[str, Any]) -> list[dict[str, Any]]:
-    for line in lines:
-        for outputs in line["outputs"].values():
-            for head, said in outputs.items():
-                probability, said["decision"] = decide(policy, head, line["language"], said["logit"])
-                said["probability"] = round(probability, 5)
-    return lines
-
-
-def write_checksums(folder: Path) -> None:
-    """Write `SHA256SUMS` over every other file, in `sha256sum --check` format."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    write_text(folder / "SHA256SUMS", "".join(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files))
-
-
-def open_artifact(folder: Path) -> Classifier:
-    """The artifact's own client, after its checksums have been verified.
-
-    Raises
-    ------
-    UserError
-        If the folder is no artifact, a file was changed since export, or the client cannot work with what is there.
-    """
-    if not (folder / "SHA256SUMS").is_file():
-        raise UserError(f"no artifact at {folder}: export one with `python -m export run=<run> release={folder.parent.name}`")
-    altered = verify.altered_files(folder)
-    if altered:
-        raise UserError(f"{folder}: {'; '.join(altered)}, since export: export the release again")
-    try:
-        return Classifier(folder)
-    except Exception as error:  # whatever JSON, the tokenizer and onnxruntime raise: the files are as listed, and still no artifact
-        raise UserError(f"{folder} cannot be used ({first_line(error)}): export the release again") from error
-
-
-def stamp_tiers(folder: Path, tiers: dict[str, dict[str, str]]) -> None:
-    """Write measured tiers into the artifact's policy, and renew what follows from them: golden decisions and checksums.
-
-    The artifact changes as a whole: a process killed at any moment leaves the old or the new one, with checksums that hold.
-    """
-    policy = read_json(folder / "policy.json")
-    if policy["tiers"] == tiers:
-        return
-    policy["tiers"] = tiers
-    golden = (folder / "golden.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    with publish_folder(folder) as stamped:
-        shutil.copytree(folder, stamped, dirs_exist_ok=True, copy_function=_link, ignore=shutil.ignore_patterns("__pycache__"))
-        write_json(stamped / "policy.json", policy)
-        write_text(stamped / "golden.jsonl", _json_lines(_decided([json.loads(line) for line in golden], policy)))
-        write_checksums(stamped)
-
-
-def _link(source: str, target: str) -> None:
-    """The same file under a second name, or a copy where the disk knows no such thing; what is written later takes a new file."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    return decided(lines, read_json(folder / "policy.json"))

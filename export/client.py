@@ -1,18 +1,17 @@
-#!/usr/bin/env python3
 """Reference client of a release: scores posts with nothing but this folder, onnxruntime, tokenizers and numpy.
 
     echo '{"text": "hello", "language": "en"}' | python predict.py --variant int8
     python predict.py --batch posts.jsonl > answers.jsonl
 
-Each line of input is a JSON object with `text` and (better) `language`; each line of output gives, per head, the calibrated
-probability and a decision: `flag`, `pass` or `review`. Standard input is answered line by line, a file (`--batch`) at once, and faster.
-A line that holds no post gets {"error": ...}, and exit code 2. A flag is a reason for a person to look, never for automatic removal.
+Each line of input is a JSON object with `text` and (better) `language`; each line of output has, per head, the calibrated probability
+and a decision: `flag` (a reason for a person to look, never for automatic removal), `pass` or `review`; or {"error": ...}, and exit code 2.
 """
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decide(policy: dict[str, Any], head: str, language: str, logit: float) -> tuple[float, str]:
@@ -34,19 +35,19 @@ def decide(policy: dict[str, Any], head: str, language: str, logit: float) -> tu
 
 
 class Classifier:
-    """The artifact in `folder`, ready to score with one of its variants: fp32, fp16 or int8."""
+    """The artifact in `folder`. One worker scores a post soonest; `CORES` of them, a batch and a thread each, the most posts a second."""
 
-    def __init__(self, folder: Path, variant: str = "fp32") -> None:
-        self.contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
-        self.policy = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+    def __init__(self, folder: Path, variant: str = "fp32", workers: int = 1) -> None:
+        self.contract, self.policy = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("contract", "policy"))
         self.decide = partial(decide, self.policy)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        variants = self.contract["variants"]
-        if variant not in variants:
+        if variant not in (variants := self.contract["variants"]):  # fp32, and perhaps fp16 or int8
             raise ValueError(f"this release has no variant {variant}: choose one of {', '.join(sorted(variants))}")
         wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only
+        options.intra_op_num_threads = 0 if workers == 1 else 1  # 0: as many as there are cores
+        self.pool = ThreadPoolExecutor(workers)
         self.session = onnxruntime.InferenceSession(str(folder / variants[variant]["file"]), options, providers=wanted)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
@@ -57,21 +58,21 @@ class Classifier:
     def run(self, texts: list[str], tokens_per_batch: int = 1024) -> tuple[np.ndarray, np.ndarray]:
         """Logits (texts, heads) and sentence embeddings (texts, dimension), texts of similar length batched together."""
         encoded = self.encode(texts)
-        start, order = 0, sorted(range(len(texts)), key=lambda index: len(encoded[index]))
-        widths = len(self.contract["heads"]), self.contract["embedding_dimension"]
-        logits, embeddings = (np.zeros((len(texts), width), dtype=np.float32) for width in widths)
-        while start < len(order):
-            stop = start + 1  # in order of length, so the batch's longest text is its last
-            while stop < len(order) and (stop + 1 - start) * len(encoded[order[stop]]) <= tokens_per_batch:
-                stop += 1
-            batch, start = order[start:stop], stop
-            ids = np.full((len(batch), len(encoded[batch[-1]])), self.contract["pad_id"], dtype=np.int64)
-            for row, index in enumerate(batch):
-                ids[row, : len(encoded[index])] = encoded[index]
-            mask = np.arange(ids.shape[1]) < np.asarray([[len(encoded[index])] for index in batch])
-            inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-            logits[batch], embeddings[batch] = self.session.run(["logits", "sentence_embedding"], inputs)
-        return logits, embeddings
+        batches: list[list[int]] = []
+        for index in sorted(range(len(texts)), key=lambda index: len(encoded[index])):  # so a batch's longest text is its last
+            if not batches or (len(batches[-1]) + 1) * len(encoded[index]) > tokens_per_batch:
+                batches.append([])
+            batches[-1].append(index)
+        heads = len(self.contract["heads"])
+        outputs = np.zeros((len(texts), heads + self.contract["embedding_dimension"]), dtype=np.float32)
+        list(self.pool.map(partial(self._score, encoded, outputs), batches))
+        return outputs[:, :heads], outputs[:, heads:]
+
+    def _score(self, encoded: list[list[int]], outputs: np.ndarray, batch: list[int]) -> None:
+        pad, longest = self.contract["pad_id"], len(encoded[batch[-1]])
+        ids = np.asarray([encoded[index] + [pad] * (longest - len(encoded[index])) for index in batch], dtype=np.int64)
+        inputs = {"input_ids": ids, "attention_mask": (ids != pad).astype(np.int64)}  # no text writes the padding's id
+        outputs[batch] = np.concatenate(self.session.run(["logits", "sentence_embedding"], inputs), axis=1)
 
     def predict(self, posts: list[dict[str, Any]]) -> list[dict[str, dict[str, object]]]:
         """One answer per post, in order: {head: {"probability": float, "decision": str}}."""
@@ -94,26 +95,25 @@ def read_post(line: str) -> dict[str, Any]:
     return post if isinstance(post.get("language"), str | None) else {"error": 'not a post: "language" is no string'}
 
 
-def answer_lines(classifier: Classifier, lines: Iterable[str]) -> bool:
-    """Print an answer or an error for each line that is not blank; False if there was an error."""
+def answer_lines(classifier: Classifier, lines: list[str]) -> int:
+    """Print an answer or an error for each line that is not blank; the exit code, 2 if there was an error."""
     read = [read_post(line) for line in lines if line.strip()]
     answers = iter(classifier.predict([post for post in read if "text" in post]))
     for post in read:
         print(json.dumps(next(answers) if "text" in post else post), flush=True)
-    return all("text" in post for post in read)
+    return 0 if all("text" in post for post in read) else 2
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", default="fp32", help="fp32 (default), fp16 for GPUs or int8 for processors, where the release has it")
-    parser.add_argument("--batch", metavar="FILE", help="score this JSONL file rather than standard input")
+    parser.add_argument("--batch", metavar="FILE", help="score this JSONL file, on all cores, rather than standard input line by line")
     arguments = parser.parse_args()
     try:
-        loaded = Classifier(Path(__file__).resolve().parent, arguments.variant)
+        loaded = Classifier(Path(__file__).resolve().parent, arguments.variant, CORES if arguments.batch else 1)
         given = Path(arguments.batch).read_text(encoding="utf-8", errors="replace").split("\n") if arguments.batch else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     chunks = ([line] for line in sys.stdin) if given is None else (given[at : at + 4096] for at in range(0, len(given), 4096))
-    answered = [answer_lines(loaded, chunk) for chunk in chunks]  # every one, whatever came before it
-    sys.exit(0 if all(answered) else 2)
+    sys.exit(max((answer_lines(loaded, chunk) for chunk in chunks), default=0))

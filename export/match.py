@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 try:
-    from predict import Classifier  # type: ignore[import-not-found]  # the artifact's own client, beside this file
+    from predict import CORES, Classifier  # type: ignore[import-not-found]  # the artifact's own client, beside this file
 except ImportError:
-    from export.client import Classifier
+    from export.client import CORES, Classifier
 
 GRAM = 4  # characters
 SLOTS = 128  # values in a signature
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str]) -> int:
         recipe = json.loads((folder / "mirror.json").read_text(encoding="utf-8"))
         if all(band["cosine"] is None and band["jaccard"] is None for band in recipe["bands"]):
             raise ValueError(f"this release has no thresholds to match by: {recipe['note']}")
-        classifier = Classifier(folder, options.get("variant", "fp32"))
+        classifier = Classifier(folder, options.get("variant", "fp32"), CORES)
         bank, posts = (read_posts(Path(options.get(name, ""))) for name in ("bank", "posts"))
         newer, older = (Fingerprints(classifier, [entry["text"] for entry in entries]) for entries in (posts, bank))
     except ValueError as error:

@@ -94,10 +94,11 @@ def check_finite(path: Path, max_length: int) -> None:
             raise UserError(f"{path.name} gives no number for a row of padding: export with the pinned versions of requirements.lock")
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the processor (or CUDA where this onnxruntime has it)."""
+def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the processor (or CUDA where this onnxruntime has it); 0 threads are as many as there are cores."""
     available = onnxruntime.get_available_providers()
     providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=providers)

@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig
 from data_prep.command import UserError, run_stage, user_errors
 from data_prep.files import publish_folder
 from data_prep.settings import to_settings
-from export.bundle import open_artifact
+from export.artifact import open_artifact
 from export.settings import release_folder
 
 

@@ -47,7 +47,7 @@ def every_schema(_schemas: None) -> None:
     """The schemas of the sub-commands too."""
     from data_prep.fetch import FetchSettings
     from evaluate.functional.settings import register_schemas as register_functional
-    from evaluate.label_audit import register_schemas as register_label_audit
+    from evaluate.label_audit.settings import register_schemas as register_label_audit
     from export.publish import register_schema as register_publish
 
     ConfigStore.instance().store(name="fetch_schema", node=FetchSettings)

@@ -1,6 +1,8 @@
 """The layout that docs/architecture.md promises: nothing imports rightwards, and a module can be read in one sitting."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,14 @@ def test_a_stage_imports_only_itself_and_what_is_to_its_left(stage: str) -> None
     rightwards = set(STAGES[STAGES.index(stage) + 1 :])
     wrong = {str(path.relative_to(ROOT)) for path in MODULES if path.is_relative_to(ROOT / stage) and imported(path) & rightwards}
     assert not wrong
+
+
+def test_an_artifact_is_opened_and_measured_without_torch() -> None:
+    """Seconds that every release's evaluation would wait for, and nothing in an artifact needs."""
+    names = "evaluate.measures, evaluate.predictions, evaluate.probes, evaluate.report, evaluate.functional.__main__, export.artifact"
+    code = f"import sys; sys.modules['torch'] = None\nimport {names}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_modules_are_short() -> None:

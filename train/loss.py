@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from data_prep.command import UserError
+from train.labels import MASKED
 from train.settings import LossSettings
 
-MASKED = -100  # what transformers.Trainer leaves out when it counts the labels of a step
 RAREST = 10  # group DRO: a group rarer than a tenth of an equal share counts as if it had that tenth, or single rows would rule
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.files import read_json, write_bytes, write_text
-from train.loss import MASKED
+from train.labels import MASKED
 from train.policy import Policy
 
 matplotlib.use("Agg")

@@ -20,7 +20,7 @@ from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
 from data_prep.command import UserError
-from train.loss import MASKED
+from train.labels import MASKED
 from train.settings import PolicySettings
 
 Floats = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from torch.utils.data import Sampler
 
 from data_prep.command import UserError
-from train.loss import MASKED
+from train.labels import MASKED
 from train.settings import SamplingSettings
 
 Indices = npt.NDArray[np.int64]

@@ -7,8 +7,7 @@ import numpy.typing as npt
 from datasets import Dataset
 
 from data_prep.command import UserError
-from train.loss import MASKED
-from train.tokenised import label_matrix
+from train.labels import MASKED, label_matrix
 
 
 def judged_rows(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:

@@ -12,12 +12,12 @@ from tokenizers import Tokenizer
 
 from train.encoder import PAD
 from train.encoding import encode
-from train.loss import MASKED
+from train.labels import label_matrix
 from train.packing import Ids, pack
 
 
 class Item(TypedDict):
-    """One tokenised row: its ids, one label per head (1, 0 or `MASKED`), and its language's place among the rows' languages.
+    """One tokenised row: its ids, one label per head (1, 0 or `labels.MASKED`), and its language's place among the rows' languages.
 
     `teacher` has one logit per head where a model is distilled.
     """
@@ -49,12 +49,6 @@ class TokenisedRows(torch.utils.data.Dataset[Item]):
         if self.teacher is not None:
             item["teacher"] = self.teacher[index].tolist()
         return item
-
-
-def label_matrix(table: Dataset, heads: Sequence[str]) -> npt.NDArray[np.int8]:
-    """Labels of shape (rows, heads) with `MASKED` where nobody judged."""
-    columns = [[MASKED if label is None else label for label in table[head][:]] for head in heads]
-    return np.asarray(columns, dtype=np.int8).T.reshape(len(table), len(heads))
 
 
 def collate(items: Sequence[Item], packed: bool = False) -> dict[str, Any]:

@@ -24,7 +24,8 @@ from transformers import (
 
 from data_prep.command import UserError
 from train.checkpoints import SafeStops
-from train.loss import MASKED, MaskedLoss, agreement_penalty, distillation_loss, masked_bce
+from train.labels import MASKED
+from train.loss import MaskedLoss, agreement_penalty, distillation_loss, masked_bce
 from train.memory import batch_that_fits
 from train.model import MultiHeadClassifier
 from train.packing import PACKED

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from data_prep.command import UserError
-from train.loss import MASKED
+from train.labels import MASKED
 
 MIN_PER_CLASS = 5  # a language with fewer positives or negatives than this says nothing about ranking
 METRICS = ("auprc", "auroc", "f1")

@@ -17,7 +17,7 @@ from evaluate.functional.settings import FunctionalSettings, register_schemas
 from evaluate.functional.suite import SuiteResult, ask_suite
 from evaluate.functional.terms import answer_terms, term_cases, term_shifts
 from evaluate.tables import to_csv
-from export.bundle import open_artifact
+from export.artifact import open_artifact
 from export.settings import release_folder
 
 

@@ -10,7 +10,7 @@ import pytest
 from data_prep.command import UserError
 from data_prep.files import write_json
 from evaluate.changes import PREDICTIONS, Comparison, compare_releases, prediction_table, previous_predictions
-from train.loss import MASKED
+from train.labels import MASKED
 
 
 def leave_report(releases: Path, name: str, first_evaluated: str, ids: list[str]) -> None:

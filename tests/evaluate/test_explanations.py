@@ -16,7 +16,7 @@ from evaluate.examples import error_examples, worst_errors
 from evaluate.explanations import MOST_PIECES, Piece, explain, pieces_of
 from evaluate.predictions import Scored, score
 from evaluate.settings import EvaluateSettings
-from train.loss import MASKED
+from train.labels import MASKED
 
 
 @pytest.fixture

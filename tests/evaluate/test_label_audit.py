@@ -13,33 +13,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import evaluate.label_audit
+import evaluate.label_audit.audit
 from data_prep.command import UserError
 from data_prep.files import sha256
 from data_prep.settings import MixtureSettings, to_settings
 from data_prep.table import load_examples
-from evaluate.label_audit import (
-    Audit,
-    Judge,
-    LabelAuditSettings,
-    audit_labels,
-    console_table,
-    count_contradictions,
-    expected_seconds,
-    family_folds,
-    find_contradictions,
-    register_schemas,
-    render_csv,
-    render_markdown,
-    spreadsheet_text,
-)
+from evaluate.escaping import spreadsheet_text
+from evaluate.label_audit.audit import audit_labels, expected_seconds, family_folds
+from evaluate.label_audit.contradictions import count_contradictions, find_contradictions
+from evaluate.label_audit.review_list import Audit, Judge, console_table, render_csv, render_markdown
+from evaluate.label_audit.settings import LabelAuditSettings, register_schemas
 from tests.conftest import HEADS, jsonl_source, prepare_rows, run_stage_process
+from train.labels import label_matrix
 from train.prediction import predict_logits
 from train.run import load_run
 from train.selection import select_split
 from train.settings import TrainSettings
 from train.stage import fit, train
-from train.tokenised import TokenisedRows, label_matrix
+from train.tokenised import TokenisedRows
 
 FOLDS = 2
 PLANTED_SHARE = 0.06
@@ -100,14 +91,14 @@ class Audited:
         self.judged: list[Any] = []
         self.before = hashes(folder)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(evaluate.label_audit, "fit", self._fit)
-            real = evaluate.label_audit._judge_rows
+            patch.setattr(evaluate.label_audit.audit, "fit", self._fit)
+            real = evaluate.label_audit.audit._judge_rows
 
             def judge_rows(model: Any, tokenizer: Any, policy: Any, rows: Any) -> Any:
                 self.judged.append((model, rows))
                 return real(model, tokenizer, policy, rows)
 
-            patch.setattr(evaluate.label_audit, "_judge_rows", judge_rows)
+            patch.setattr(evaluate.label_audit.audit, "_judge_rows", judge_rows)
             self.audit, self.folder = audit_labels(settings_of(folder, out=str(out)))
         self.after = hashes(folder)
 
@@ -249,7 +240,7 @@ def test_an_interrupted_audit_leaves_the_previous_list(
         arguments[-1].mkdir()  # where a fold's checkpoints lie
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate.label_audit, "fit", interrupted)
+    monkeypatch.setattr(evaluate.label_audit.audit, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         audit_labels(settings_of(workspace[0], out=str(tmp_path)))
     assert [path.name for path in tmp_path.rglob("*")] == ["label_audit", "label_audit.csv"]

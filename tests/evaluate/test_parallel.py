@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from evaluate.parallel import count_flips
-from train.loss import MASKED
+from train.labels import MASKED
 
 
 def table(*lines: tuple[str, str, str, int, bool]) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

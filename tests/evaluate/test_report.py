@@ -31,7 +31,7 @@ from evaluate.releases import write_index
 from evaluate.report import write_report
 from evaluate.settings import EvaluateSettings, RuleSettings
 from tests.conftest import prepare_rows, tiny_rows
-from train.loss import MASKED
+from train.labels import MASKED
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

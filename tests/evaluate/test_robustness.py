@@ -13,7 +13,7 @@ from evaluate.predictions import Scored, score
 from evaluate.robustness import ALL, PERTURBATIONS, compare_decisions, draw_rows, edit_for, measure_robustness
 from evaluate.settings import EvaluateSettings
 from evaluate.significance import paired_difference
-from train.loss import MASKED
+from train.labels import MASKED
 
 TEXTS = {
     ("en", "Latn"): "A short report about the raid on Ruvel this morning",

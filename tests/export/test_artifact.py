@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 
 from data_prep.command import UserError
 from data_prep.files import read_json
-from export.bundle import open_artifact, stamp_tiers
+from export.artifact import open_artifact, stamp_tiers
 from export.parity import Parity, check_parity, measure_parity
 from export.settings import release_folder
 from train.run import load_run

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from export.bundle import stamp_tiers
+from export.artifact import stamp_tiers
 from tests.conftest import ROOT
 
 MODULES = Path(os.environ.get("NODE_MODULES", ROOT / "node_modules"))

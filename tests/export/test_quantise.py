@@ -19,7 +19,7 @@ from export.quantise import embeddings_fit_four_bits, layers, to_float16, to_int
 from export.settings import AgreementSettings, ExportSettings
 from export.variants import write_variants
 from tests.conftest import tiny_export
-from train.loss import MASKED
+from train.labels import MASKED
 from train.policy import HeadPolicy, LanguagePolicy, Policy
 from train.run import Run, load_run
 

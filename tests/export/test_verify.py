@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.files import read_json, write_json
-from export.bundle import write_checksums
+from export.artifact import write_checksums
 from export.verify import altered_files
 
 

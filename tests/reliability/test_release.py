@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from export.bundle import stamp_tiers, write_checksums
+from export.artifact import stamp_tiers, write_checksums
 from tests.reliability.harness import (
     Case,
     check,
@@ -328,7 +328,7 @@ def test_stamping_replaces_the_artifact_as_a_whole(place: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("export.bundle.write_checksums", killed)
+        patch.setattr("export.artifact.write_checksums", killed)
         with pytest.raises(KeyboardInterrupt):
             stamp_tiers(artifact, {"propaganda": {"en": "supported"}})
     assert snapshot(artifact) == before

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from data_prep.command import UserError
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
 from train.distillation import teacher_logits
-from train.loss import MASKED, distillation_loss
+from train.labels import MASKED
+from train.loss import distillation_loss
 from train.prediction import predict_logits
 from train.run import load_run
 from train.selection import select_split

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from train.loss import MASKED, MaskedLoss
+from train.labels import MASKED
+from train.loss import MaskedLoss
 from train.settings import LossSettings
 
 SIZES = torch.tensor([[60.0, 30.0], [9.0, 20.0]])

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from data_prep.command import UserError
-from train.loss import MASKED, MaskedLoss, agreement_penalty, masked_bce
+from train.labels import MASKED
+from train.loss import MaskedLoss, agreement_penalty, masked_bce
 from train.settings import LossSettings
 
 

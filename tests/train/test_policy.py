@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from data_prep.command import UserError
-from train.loss import MASKED
+from train.labels import MASKED
 from train.policy import (
     Policy,
     best_f1_threshold,

@@ -8,7 +8,8 @@ from torch import nn
 
 from data_prep.table import load_examples
 from tests.conftest import tiny_settings
-from train.loss import MASKED, agreement_penalty, masked_bce
+from train.labels import MASKED
+from train.loss import agreement_penalty, masked_bce
 from train.run import load_run
 from train.selection import select_split
 from train.tokenised import TokenisedRows, collate, text_inputs

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.command import UserError
-from train.loss import MASKED
+from train.labels import MASKED
 from train.sampling import LengthBucketedBatches, batch_by_tokens, draw_epoch, expected_copies
 from train.settings import SamplingSettings
 

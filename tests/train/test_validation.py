@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.loss import MASKED
+from train.labels import MASKED
 from train.validation import language_metrics
 
 

@@ -10,7 +10,7 @@ import pytest
 from evaluate.functional.__main__ import heat_table
 from evaluate.functional.cases import functional_cases
 from evaluate.functional.scoring import answer_cases, hard_negative_rates, pair_consistency, pass_rates
-from export.bundle import open_artifact
+from export.artifact import open_artifact
 from tests.conftest import run_stage_process
 
 
