@@ -21,9 +21,11 @@ from train.tokenised import TokenisedRows
 
 
 def teacher_logits(
-    settings: DistillationSettings, table: Dataset, heads: Sequence[str], cache: Path, kept: Path
+    settings: DistillationSettings, table: Dataset, heads: Sequence[str], cache: Path, kept: Path, bf16: bool
 ) -> npt.NDArray[np.float32]:
     """The mean of the teachers' logits of the table's rows, shape (rows, heads), computed once and kept in a file for a resumed run.
+
+    With `bf16` the teachers compute in what the student does: rounding moves a logit by hundredths, another seed by tenths.
 
     Raises
     ------
@@ -39,10 +41,12 @@ def teacher_logits(
     if kept.is_file():
         logits: npt.NDArray[np.float32] = np.load(kept, allow_pickle=False)
         return logits
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     scores = []
     for teacher in teachers:
         rows = TokenisedRows(table, teacher.tokenizer, heads, cache)
-        found, _ = predict_logits(teacher.model.to("cuda" if torch.cuda.is_available() else "cpu"), rows)
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            found, _ = predict_logits(teacher.model.to(device), rows)
         scores.append(found[:, [list(teacher.model.config.heads).index(head) for head in heads]])
     mean: npt.NDArray[np.float32] = np.stack(scores).mean(axis=0)
     buffer = io.BytesIO()

@@ -40,7 +40,7 @@ from train.run import LOCK, alone_with, begin_run, point_latest, save_run, unfin
 from train.selection import leave_out, select_split, take_fraction
 from train.settings import TrainSettings
 from train.tokenised import TokenisedRows
-from train.trainer import LengthBucketedTrainer, build_trainer
+from train.trainer import LengthBucketedTrainer, build_trainer, computes_in_bf16
 from train.validation import language_metrics
 
 
@@ -169,7 +169,8 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     train_rows = TokenisedRows(train_table, tokenizer, heads, cache)
     if settings.trainer.distillation.teachers:
         kept = folder / "checkpoints" / "teacher.npy"
-        train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept)
+        bf16 = computes_in_bf16(settings.trainer.bf16)
+        train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept, bf16)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
     trainer = build_trainer(model, train_rows, list(train_table["source"]), validation_rows, settings.trainer, folder)

@@ -77,7 +77,7 @@ def test_rows_carry_their_teachers_logits_into_batches(workspace: tuple[Path, Tr
     table = select_split(find_examples(settings), "train", sorted(settings.heads))
     choice = DistillationSettings([str(teacher)])
     heads = ["violence_glorification", "propaganda"]  # another order than the teacher's
-    logits = teacher_logits(choice, table, heads, tmp_path, tmp_path / "kept.npy")
+    logits = teacher_logits(choice, table, heads, tmp_path, tmp_path / "kept.npy", bf16=False)
     run = load_run(teacher)
     expected, _ = predict_logits(run.model, TokenisedRows(table, run.tokenizer, heads))
     np.testing.assert_allclose(logits, expected[:, ::-1], atol=1e-6)
@@ -86,6 +86,8 @@ def test_rows_carry_their_teachers_logits_into_batches(workspace: tuple[Path, Tr
     rows.teacher = logits
     np.testing.assert_allclose(collate([rows[3], rows[5]])["teacher"], logits[[3, 5]])
     assert np.array_equal(np.load(tmp_path / "kept.npy", allow_pickle=False), logits)
+    rounded = teacher_logits(choice, table, heads, tmp_path, tmp_path / "rounded.npy", bf16=True)
+    assert 0 < np.abs(rounded - logits).max() < 0.1
 
 
 def test_several_teachers_teach_their_mean(workspace: tuple[Path, TrainSettings, Path], tmp_path: Path) -> None:
@@ -95,10 +97,10 @@ def test_several_teachers_teach_their_mean(workspace: tuple[Path, TrainSettings,
     settings.trainer.distillation.teachers = []
     other = train(settings)
     alone = [
-        teacher_logits(DistillationSettings([str(run)]), table, heads, tmp_path, tmp_path / f"{run.parent.name}.npy")
+        teacher_logits(DistillationSettings([str(run)]), table, heads, tmp_path, tmp_path / f"{run.parent.name}.npy", bf16=False)
         for run in (teacher, other)
     ]
-    both = teacher_logits(DistillationSettings([str(teacher), str(other)]), table, heads, tmp_path, tmp_path / "both.npy")
+    both = teacher_logits(DistillationSettings([str(teacher), str(other)]), table, heads, tmp_path, tmp_path / "both.npy", bf16=False)
     assert np.abs(alone[0] - alone[1]).max() > 0.1
     np.testing.assert_allclose(both, (alone[0] + alone[1]) / 2, atol=1e-5)
 
@@ -113,4 +115,4 @@ def test_a_teacher_that_cannot_teach_is_refused(workspace: tuple[Path, TrainSett
         (DistillationSettings([str(teacher)], temperature=0), ["propaganda"], "temperature"),
     ):
         with pytest.raises(UserError, match=message):
-            teacher_logits(choice, table, heads, tmp_path, tmp_path / "kept.npy")
+            teacher_logits(choice, table, heads, tmp_path, tmp_path / "kept.npy", bf16=False)
