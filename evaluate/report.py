@@ -176,18 +176,24 @@ def key_figures(measures: Measures, probes: Probes | None = None) -> dict[str, A
 
 
 def broken_where(ruling: Ruling) -> str:
-    """Where a rule has its verdict, on one line: per head the languages or kinds of text.
+    """Where a rule has its verdict, on one line: per head the languages or kinds of text, the kinds of one language together.
 
     >>> from evaluate.gate import Finding
-    >>> found = [Finding("a_b", "Urdu", FAIL, ""), Finding("a_b", "Pashto", FAIL, ""), Finding("a_b", "Hindi", PASS, "")]
-    >>> broken_where(Ruling("", "", "", "", FAIL, found))
-    'a b in Urdu, Pashto'
+    >>> found = [Finding("a_b", "Urdu (news)", FAIL, ""), Finding("a_b", "Urdu (quote)", FAIL, ""), Finding("a_b", "Hindi", PASS, "")]
+    >>> broken_where(Ruling("", "", "", "", FAIL, [*found, Finding("a_b", "Pashto", FAIL, "")]))
+    'a b in Urdu (news, quote), Pashto'
     """
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, list[str]]] = {}
     for finding in ruling.findings:
         if finding.verdict == ruling.verdict:
-            places.setdefault(spoken(finding.head), []).append(finding.where)
-    return "; ".join(" in ".join(filter(None, (head, ", ".join(filter(None, where))))) for head, where in places.items())
+            language, bracket, kind = finding.where.removesuffix(")").rpartition(" (")
+            kinds = places.setdefault(spoken(finding.head), {}).setdefault(language if bracket else finding.where, [])
+            kinds += [kind] if bracket else []
+    said = {
+        head: ", ".join(f"{place} ({', '.join(kinds)})" if kinds else place for place, kinds in of_head.items() if place)
+        for head, of_head in places.items()
+    }
+    return "; ".join(" in ".join(filter(None, pair)) for pair in said.items())
 
 
 def not_evaluated(scored: Scored, measures: Measures, probes: Probes | None) -> list[str]:
