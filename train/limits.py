@@ -12,6 +12,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "trainer.weight_decay": (0, math.inf),
     "trainer.warmup_fraction": (0, 1),
     "trainer.dropout": (0, 0.99),
+    "trainer.edited_copies": (0, 1),
     "trainer.freeze_layers": (0, math.inf),
     "trainer.gradient_accumulation": (1, math.inf),
     "trainer.evaluations_per_epoch": (1, math.inf),

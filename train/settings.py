@@ -84,6 +84,7 @@ class TrainerSettings:
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     dropout: float = 0.1
+    edited_copies: float = 0  # share of the training rows that are also seen written differently: digits for letters, accents, …
     seed: int = 1
     bf16: bool | None = None  # null: where the processor or GPU computes in it
     packed: bool | None = None  # attention without padding; null: on a GPU that computes in bfloat16

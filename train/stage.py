@@ -27,6 +27,7 @@ from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
 from train.distillation import teacher_logits
+from train.edited_copies import with_edited_copies
 from train.encoder import Encoder, load_encoder, trim_vocabulary
 from train.limits import check_train_settings
 from train.model import MultiHeadClassifier, build_classifier
@@ -157,6 +158,8 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     set_seed(settings.trainer.seed)
     encoder = load_encoder(settings.encoder)
+    if settings.trainer.edited_copies:
+        train_table = with_edited_copies(train_table, settings.trainer.edited_copies, settings.trainer.seed)
     adapting = settings.adaptation.epochs > 0
     read = [train_table] if corpus is None or not adapting else [train_table, corpus]
     if settings.encoder.trim:
