@@ -25,8 +25,9 @@ def with_edited_copies(table: Dataset, share: float, seed: int) -> Dataset:
     drawn = np.sort(rng.permutation(len(table))[: round(share * len(table))])
     chosen = table.select(drawn)
     edited = [_edited(text, script, rng) for text, script in zip(chosen["text"], chosen["script"], strict=True)]
-    copies = chosen.remove_columns("text").add_column("text", [text or "" for text in edited]).cast(table.features)
-    return concatenate_datasets([table, copies.select([row for row, text in enumerate(edited) if text is not None])])
+    changed = [row for row, text in enumerate(edited) if text is not None]
+    columns = {**chosen.select(changed).to_dict(), "text": [edited[row] for row in changed]}
+    return concatenate_datasets([table, Dataset.from_dict(columns, features=table.features)])
 
 
 def _edited(text: str, script: str, rng: np.random.Generator) -> str | None:
