@@ -113,7 +113,8 @@ def build_normaliser() -> normalizers.Sequence:
         replace(r"(?<![^\s@<>])[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", " email "),  # begun at a word's start only: linear
         replace(r"@[\p{L}\p{N}_]+", " @user "),
         # A hashtag is words: apart from its sign, at its capitals and underscores, they are pieces the encoder knows.
-        replace(r"(?<=#[\p{L}\p{M}\p{N}_]{0,60}\p{Ll})(?=\p{Lu})", " "),
+        # Asked first for the capital, which is rare: looking back from every letter took a sixth of the whole normaliser's time.
+        replace(r"(?=\p{Lu})(?<=#[\p{L}\p{M}\p{N}_]{0,60}\p{Ll})", " "),
         replace(r"#(?=[\p{L}\p{N}_])", "# "),
         replace("_+", " "),
         replace(r"([^\p{Nd}\s])\1*(?=\1\1)", ""),  # soooo -> soo; a run is one match, as each match costs a pass over the text
