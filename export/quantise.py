@@ -14,7 +14,7 @@ everywhere, would need no such care, but take more than twice the time where the
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,15 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from export.operators import CONTRIB, adds_bias, is_by_token, is_dense, is_large_table, rebuilt, weights_of
 from export.outliers import Sizes, outliers
 from train.rounding import int8_channels
 
-_CONTRIB = "com.microsoft"
 _BLOCK = 32
 _GELU_MINIMUM = -0.17
 _FAR = 1e4  # stands for the float32 minimum in the attention mask: exp(-1e4) is 0, and sums of two stay below float16's 65,504
-_LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
 _OUTLIERS = 4  # channels of a product that stay float32, where any do; in a trial more than four no longer helped
 _STEPS = 127  # of an activation, or of a row of embeddings, on either side of zero
-_NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
 
 
 def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -47,7 +45,7 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = list(half.graph.node)
     last = max(index for index, node in enumerate(nodes) if node.op_type == "LayerNormalization")
     encoder, rest = nodes[: last + 1], nodes[last + 1 :]
-    weights = _weights(half)
+    weights = weights_of(half)
     for node in encoder:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
@@ -60,20 +58,20 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     (hidden,) = encoder[-1].output
     encoder[-1].output[0] = f"{hidden}_float16"
     widen = helper.make_node("Cast", [f"{hidden}_float16"], [hidden], name=f"{hidden}_widen", to=TensorProto.FLOAT)
-    return _rebuilt(half, [*encoder, widen, *rest], list(weights.values()))
+    return rebuilt(half, [*encoder, widen, *rest], list(weights.values()))
 
 
 def layers(model: onnx.ModelProto) -> list[str]:
     """The names of the matrix products with constant weights that `to_int8` quantises, from input to output."""
-    weights = _weights(model)
-    return [node.name for node in model.graph.node if _is_dense(node, weights)]
+    weights = weights_of(model)
+    return [node.name for node in model.graph.node if is_dense(node, weights)]
 
 
 def embeddings_fit_four_bits(model: onnx.ModelProto) -> bool:
     """Whether 4 bits hold the word embeddings exactly: those of the packaged encoder, if training left them as they were."""
-    weights = _weights(model)
+    weights = weights_of(model)
     for node in model.graph.node:
-        if _is_large_table(node, weights):
+        if is_large_table(node, weights):
             values = numpy_helper.to_array(weights[node.input[0]])
             if values.shape[1] % _BLOCK:
                 return False
@@ -86,8 +84,8 @@ def embeddings_fit_four_bits(model: onnx.ModelProto) -> bool:
 
 def dense_inputs(model: onnx.ModelProto) -> list[str]:
     """The names of the activations that `to_int8` quantises."""
-    weights = _weights(model)
-    return sorted({node.input[0] for node in model.graph.node if _is_dense(node, weights)})
+    weights = weights_of(model)
+    return sorted({node.input[0] for node in model.graph.node if is_dense(node, weights)})
 
 
 def to_int8(
@@ -106,63 +104,23 @@ def to_int8(
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)
-    weights = _weights(small)
+    weights = weights_of(small)
     rewriter = _Rewriter(model, weights, activations or {})
     for node in small.graph.node:
-        if _is_dense(node, weights):
+        if is_dense(node, weights):
             if node.name in keep:
                 rewriter.kept(node)
             else:
                 rewriter.dense(node)
-        elif _is_large_table(node, weights):
+        elif is_large_table(node, weights):
             rewriter.table(node, embedding_bits)
-        elif _is_by_token(node):
-            rewriter.by_token(node)
-        else:
+        elif node.output[0] in rewriter.made:
+            continue  # a bias, which its product has added
+        elif not rewriter.by_token(node):
             rewriter.other(node)
     for value in small.graph.output:
         rewriter.output(value.name)
-    _rebuilt(small, rewriter.nodes, [*weights.values(), *rewriter.constants.values()])
-    if all(entry.domain != _CONTRIB for entry in small.opset_import):
-        small.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
-    return small
-
-
-def _rebuilt(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], weights: Sequence[TensorProto]) -> onnx.ModelProto:
-    """The model with other nodes, and those of the weights that they use."""
-    used = {name for node in nodes for name in node.input}
-    copied = onnx.GraphProto()  # the entries given may be the model's own, which clearing its fields would end
-    copied.node.extend(nodes)
-    copied.initializer.extend(tensor for tensor in weights if tensor.name in used)
-    for field, entries in ((model.graph.node, copied.node), (model.graph.initializer, copied.initializer)):
-        del field[:]
-        field.extend(entries)
-    return model
-
-
-def _weights(model: onnx.ModelProto) -> dict[str, TensorProto]:
-    return {tensor.name: tensor for tensor in model.graph.initializer}
-
-
-def _is_dense(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
-    return (
-        node.op_type == "MatMul" and node.input[1] in weights
-        and len(weights[node.input[1]].dims) == 2 and weights[node.input[1]].dims[1] >= _NARROWEST
-    )  # fmt: skip
-
-
-def _adds_bias(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
-    return node.op_type == "Add" and node.input[1] in weights
-
-
-def _is_by_token(node: onnx.NodeProto) -> bool:
-    """Whether the operator gives every token the same, as a row of a matrix and as a place in (batch, sequence)."""
-    axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
-    return node.op_type in ("Add", "Gelu") or (node.op_type == "LayerNormalization" and axes in ([], [-1]))
-
-
-def _is_large_table(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> bool:
-    return node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE
+    return rebuilt(small, rewriter.nodes, [*weights.values(), *rewriter.constants.values()])
 
 
 class _Rewriter:
@@ -172,14 +130,15 @@ class _Rewriter:
         self.weights = weights
         self.gelu_outputs = {node.output[0] for node in model.graph.node if node.op_type == "Gelu"}
         readers = Counter(name for node in model.graph.node for name in node.input)
-        self.biased = {node.input[0] for node in model.graph.node if _adds_bias(node, weights) and readers[node.input[0]] == 1}
-        self.shares: dict[str, npt.NDArray[np.float32]] = {}  # what the bias of a product has to give back of its shift
+        biases = [node for node in model.graph.node if adds_bias(node, weights) and readers[node.input[0]] == 1]
+        self.biases = {node.input[0]: node for node in biases}
+        self.dense_inputs = set(dense_inputs(model))
         found = {name: outliers(size, _OUTLIERS) for name, size in activations.items() if len(size) > 2 * _OUTLIERS}
         self.outliers = {name: channels for name, channels in found.items() if len(channels)}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._rows: dict[str, str] = {}  # the name that an activation has as (tokens, width)
-        self._made: set[str] = set()
+        self.made: set[str] = set()
 
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         if name not in self.constants:
@@ -191,8 +150,8 @@ class _Rewriter:
         return output
 
     def _once(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        if output not in self._made:
-            self._made.add(output)
+        if output not in self.made:
+            self.made.add(output)
             self._node(operator, inputs, output, **attributes)
         return output
 
@@ -209,19 +168,17 @@ class _Rewriter:
             self._rows[x] = self._node("Reshape", [x, self._constant(f"tokens_by_{width}", np.array([-1, width]))], f"{x}_rows")
         return self._rows[x]
 
-    def by_token(self, node: onnx.NodeProto) -> None:
-        """An operator that works on rows as well, if its inputs are rows; a bias also adds what the shift before its product took away."""
-        by_channel = {name for name in node.input if name in self.weights and len(self.weights[name].dims) <= 1}
-        if not all(name in self._rows or name in by_channel for name in node.input):
-            self.other(node)
-            return
-        product = node.input[0]
-        if product in self.shares:
-            bias = numpy_helper.to_array(self.weights[node.input[1]])
-            node.input[1] = self._constant(f"{product}_bias", bias + self.shares[product])
+    def by_token(self, node: onnx.NodeProto) -> bool:
+        """Take an operator that works on rows as well, if its inputs are rows; a normalisation makes them rows where products follow."""
+        if node.op_type == "LayerNormalization" and node.output[0] in self.dense_inputs:
+            # also because onnxruntime would fuse it with the addition before it, into an operator that takes several times as long
+            self._as_rows(node.input[0], self.weights[node.input[1]].dims[0])
+        if not is_by_token(node, self.weights, self._rows):
+            return False
         node.input[:] = [self._rows.get(name, name) for name in node.input]
         self._rows[node.output[0]] = node.output[0]
         self.nodes.append(node)
+        return True
 
     def other(self, node: onnx.NodeProto) -> None:
         """An operator of another kind: rows get their batch and sequence back, but for a Reshape, which itself says their shape."""
@@ -248,7 +205,7 @@ class _Rewriter:
         one_sided = x in self.gelu_outputs
         if one_sided:
             rows = self._once("Sub", [rows, self._constant("gelu_minimum", np.array(_GELU_MINIMUM, np.float32))], f"{x}_shifted")
-        if whole in self._made:  # query, key and value read the same tokens
+        if whole in self.made:  # query, key and value read the same tokens
             return rows, whole, scale
         size = rows if one_sided else self._node("Abs", [rows], f"{x}_size")
         if x in self.outliers:  # whose 8 bits may overflow: they meet weights of 0
@@ -266,17 +223,25 @@ class _Rewriter:
         return rows, whole, scale
 
     def dense(self, node: onnx.NodeProto) -> None:
-        """x @ W as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
+        """x @ W + bias as integers: (uint8 rows @ int8 W) * channel scales * token scales, and in float32 what is no integer's business.
 
-        That is the product of the outlying channels, and what the shift took away, a constant.
+        That is the outlying channels, the bias, and what the shift took away, a constant like it: where there are outlying channels
+        one product of a few columns, the last of them ones.
         """
         x, weight = node.input
-        output = node.output[0]
         values = numpy_helper.to_array(self.weights[weight])
         whole, channel = (part.numpy().T.copy() for part in int8_channels(torch.from_numpy(values.T.copy())))
         rows, tokens, token_scale = self._per_token(x, values.shape[0])
         if x in self.outliers:
             whole[self.outliers[x]] = 0
+        output, constant = node.output[0], np.zeros(values.shape[1])
+        if output in self.biases:
+            addition = self.biases[output]
+            constant += numpy_helper.to_array(self.weights[addition.input[1]])
+            (output,) = addition.output
+            self.made.add(output)
+        if x in self.gelu_outputs:
+            constant += _GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)
         inputs = [
             tokens,
             self._constant(f"{weight}_int8", whole),
@@ -284,20 +249,23 @@ class _Rewriter:
             self._constant(f"{weight}_scale", channel[0]),
             self._zero(x),
         ]
-        unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=_CONTRIB)
-        shifted = x in self.gelu_outputs and output not in self.biased  # and no bias will give the shift back
-        names = [output, *([f"{output}_shifted"] if shifted else []), *([f"{output}_scaled"] if x in self.outliers else [])]
-        product = self._node("Mul", [unscaled, token_scale], names.pop())
+        unscaled = self._node("MatMulIntegerToFloat", inputs, f"{output}_unscaled", domain=CONTRIB)
+        scaled = [unscaled, token_scale]
         if x in self.outliers:
-            large = self._once("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
-            product = self._node("Gemm", [large, self._constant(f"{weight}_large", values[self.outliers[x]]), product], names.pop())
-        if x in self.gelu_outputs:
-            share = (_GELU_MINIMUM * values.sum(axis=0, dtype=np.float64)).astype(np.float32)
-            if shifted:
-                self._node("Add", [product, self._constant(f"{weight}_share", share)], output)
-            else:
-                self.shares[output] = share
+            beside = self._constant(f"{weight}_beside", np.vstack([values[self.outliers[x]], constant]).astype(np.float32))
+            self._node("Gemm", [self._outliers_and_one(x, rows), beside, self._node("Mul", scaled, f"{output}_scaled")], output)
+        elif constant.any():
+            added = self._constant(f"{weight}_constant", constant.astype(np.float32))
+            self._node("Add", [self._node("Mul", scaled, f"{output}_scaled"), added], output)
+        else:
+            self._node("Mul", scaled, output)
         self._rows[output] = output
+
+    def _outliers_and_one(self, x: str, rows: str) -> str:
+        """The outlying channels of `x` and a column of ones, (tokens, channels + 1)."""
+        large = self._once("Gather", [rows, self._constant(f"{x}_outliers", self.outliers[x])], f"{x}_large", axis=1)
+        column_behind = self._constant("column_behind", np.array([0, 0, 0, 1]))
+        return self._once("Pad", [large, column_behind, self._constant("one", np.array(1, np.float32))], f"{x}_large_and_one")
 
     def kept(self, node: onnx.NodeProto) -> None:
         """x @ W in float32; onnxruntime widens a W of 8 bits when it loads the graph."""
@@ -320,7 +288,7 @@ class _Rewriter:
             packed, scales = _four_bits(values)
             inputs = [self._constant(f"{name}_uint4", packed), ids, self._constant(f"{name}_scale", scales)]
             half = self._node(
-                "GatherBlockQuantized", inputs, f"{output}_half", domain=_CONTRIB, bits=4, block_size=_BLOCK, gather_axis=0, quantize_axis=1
+                "GatherBlockQuantized", inputs, f"{output}_half", domain=CONTRIB, bits=4, block_size=_BLOCK, gather_axis=0, quantize_axis=1
             )
             self._node("Cast", [half], output, to=TensorProto.FLOAT)
             return

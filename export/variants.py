@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from export.agreement import Cell, Evidence, balanced
+from export.attention import sequence_first
 from export.graph import save_graph
 from export.outliers import Sizes, largest_activations
 from export.quantise import dense_inputs, embeddings_fit_four_bits, layers, to_float16, to_int8
@@ -58,6 +59,7 @@ def _search_int8(
     model: onnx.ModelProto, path: Path, evidence: Evidence, reference: npt.NDArray[np.float32], settings: ExportSettings
 ) -> Variant:
     """The int8 graph with the fewest layers kept in float32 that passes in every language; withheld if none does."""
+    model = sequence_first(model)
     best: Variant | None = None
     tried: list[str] = []
     calibration = evidence.sample(CALIBRATION_ROWS).ids

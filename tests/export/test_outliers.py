@@ -15,17 +15,21 @@ from train.run import load_run
 
 
 @pytest.mark.parametrize("gelu", [False, True])
-def test_a_large_channel_does_not_coarsen_the_others(gelu: bool) -> None:
+@pytest.mark.parametrize("bias", [None, 2.0])
+def test_a_large_channel_does_not_coarsen_the_others(gelu: bool, bias: float | None) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(0, 1, (32, 16)).astype(np.float32)
     weight = rounded(torch.from_numpy(weight.T)).numpy().T  # exact in 8 bits
     x = rng.uniform(0.01, 0.02, (2, 3, 32)).astype(np.float32)
     x[..., 7] = 5000 * rng.uniform(0.5, 1, (2, 3))
-    model = one_layer(weight.astype(np.float32), gelu=gelu)
+    model = one_layer(weight.astype(np.float32), gelu=gelu, bias=bias)
     exact = outputs(model, x)
     coarse = np.abs(outputs(to_int8(model), x) - exact).max()
-    fine = np.abs(outputs(to_int8(model, activations={"y" if gelu else "x": np.abs(x).max(axis=(0, 1))}), x) - exact).max()
+    small = to_int8(model, activations={"y" if gelu else "x": np.abs(x).max(axis=(0, 1))})
+    fine = np.abs(outputs(small, x) - exact).max()
     assert fine < 0.01 < coarse
+    operators = [node.op_type for node in small.graph.node]
+    assert (operators.count("Gemm"), operators.count("Add")) == (1, 0), "the large channels' product brings the bias and the shift's share"
 
 
 def test_activations_are_those_of_the_model(tiny_workspace: Path, tmp_path: Path) -> None:

@@ -101,6 +101,17 @@ def test_tokens_are_rows_between_the_products(graph: onnx.ModelProto) -> None:
     assert after["Shape"] - before["Shape"] == 2, "how many texts and tokens, and how many rows"
 
 
+def test_the_embeddings_normalisation_stays_apart(graph: onnx.ModelProto, tmp_path: Path) -> None:
+    """onnxruntime fuses an addition and the normalisation after it into an operator that is slower than both."""
+    for model, fused in ((graph, 1), (to_int8(graph), 0)):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options)
+        operators = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+        assert operators.count("SkipLayerNormalization") == fused
+
+
 def test_what_comes_out_has_the_shape_that_it_had() -> None:
     x = np.random.default_rng(2).normal(0, 1, (2, 5, 16)).astype(np.float32)
     for model in (one_layer(np.eye(16, dtype=np.float32)), one_layer(np.eye(16, dtype=np.float32), gelu=True, bias=1.0)):
