@@ -66,7 +66,7 @@ class Evidence:
             [self.ids[row] for row in chosen], self.labels[chosen], [self.languages[row] for row in chosen], self.heads, self.policy
         )
 
-    def logits(self, path: Path, tokens_per_batch: int = 1024) -> npt.NDArray[np.float32]:
+    def logits(self, path: Path, tokens_per_batch: int = 384) -> npt.NDArray[np.float32]:
         """Logits (rows, heads) of a graph."""
         session = open_session(path, threads=1)  # and batches side by side: see the client
         logits = np.empty((len(self.ids), len(self.heads)), dtype=np.float32)

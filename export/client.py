@@ -49,22 +49,22 @@ class Classifier:
         options.intra_op_num_threads = 0 if workers == 1 else 1  # 0: as many as there are cores
         self.pool = ThreadPoolExecutor(workers)
         self.session = onnxruntime.InferenceSession(str(folder / variants[variant]["file"]), options, providers=wanted)
+        self.tokens_per_batch = 384 * CORES // workers if self.session.get_providers() == wanted[-1:] else 16384  # a core caches 384
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text; an unpaired surrogate, which is no character, becomes U+FFFD."""
         whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(whole)]
 
-    def run(self, texts: list[str], tokens_per_batch: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    def run(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Logits (texts, heads) and sentence embeddings (texts, dimension), texts of similar length batched together."""
         encoded = self.encode(texts)
         batches: list[list[int]] = []
         for index in sorted(range(len(texts)), key=lambda index: len(encoded[index])):  # so a batch's longest text is its last
-            if not batches or (len(batches[-1]) + 1) * len(encoded[index]) > tokens_per_batch:
+            if not batches or (len(batches[-1]) + 1) * len(encoded[index]) > self.tokens_per_batch:
                 batches.append([])
             batches[-1].append(index)
-        heads = len(self.contract["heads"])
-        outputs = np.zeros((len(texts), heads + self.contract["embedding_dimension"]), dtype=np.float32)
+        outputs = np.zeros((len(texts), (heads := len(self.contract["heads"])) + self.contract["embedding_dimension"]), dtype=np.float32)
         list(self.pool.map(partial(self._score, encoded, outputs), batches))
         return outputs[:, :heads], outputs[:, heads:]
 

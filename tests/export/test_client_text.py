@@ -60,7 +60,9 @@ def test_a_text_scores_the_same_alone_and_among_others(tiny_workspace: Path) -> 
     for variant in ("fp32", "int8"):
         classifier = Classifier(tiny_workspace / "releases" / "tiny" / "artifact", variant)
         together = classifier.run(texts)[0]
-        side_by_side = Classifier(tiny_workspace / "releases" / "tiny" / "artifact", variant, workers=3).run(texts, tokens_per_batch=16)[0]
+        three = Classifier(tiny_workspace / "releases" / "tiny" / "artifact", variant, workers=3)
+        three.tokens_per_batch = 16  # so that there is more than one batch
+        side_by_side = three.run(texts)[0]
         alone = np.concatenate([classifier.run([text])[0] for text in texts])
         assert np.abs(together - alone).max() < 2e-3, variant
         assert np.abs(side_by_side - alone).max() < 2e-3, variant
