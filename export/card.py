@@ -46,6 +46,7 @@ Removing posts or accounts on its own, scoring persons, evidence in law enforcem
 
 Encoder {settings["encoder"]["name"]}, at most {settings["encoder"]["max_length"]} tokens, fine-tuned on mixture
 `{manifest["mixture"]}` ({run.record["figures"]["train_rows"]:,} rows of {len(sources)} sources, `LICENSES.md`).
+{f"Its weights are the mean of those of {len(runs)} such trainings." if (runs := settings.get("average")) else ""}
 {"**Some sources forbid commercial use, and so do their terms for this model.**" if non_commercial else ""}
 
 ## Graphs

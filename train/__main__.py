@@ -26,11 +26,13 @@ def main(config: DictConfig) -> float | None:
             return None
         record = read_json(folder / "run.json")
         figures, name = record["figures"], record["settings"]["name"]
-        print(f"\ntrained {figures['steps']} steps in {figures['training_seconds']:.0f} s, {figures['rows_per_second']:.1f} rows/s")
+        trained = f"averaged {len(averaged)} runs, trained" if (averaged := record["settings"]["average"]) else "trained"
+        print(f"\n{trained} {figures['steps']} steps in {figures['training_seconds']:.0f} s, {figures['rows_per_second']:.1f} rows/s")
         best_metric = record["settings"]["trainer"]["best_metric"]
         print(f"best validation {best_metric} {figures['best_metric']:.3f}", end="; ")
         print(f"macro_auprc {figures['finished_macro_auprc']:.3f} with the finished, rounded weights -> {folder}")
-        print(f"curves: {folder / 'report.png'}; all runs: {folder.parent.parent / 'index.md'}")
+        curves = folder / ("policy.png" if averaged else "report.png")
+        print(f"curves: {curves}; all runs: {folder.parent.parent / 'index.md'}")
         print(f"next: python -m export run={folder.parent / 'latest'} release={name}")
         return float(figures["best_metric"])
 

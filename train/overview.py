@@ -146,8 +146,9 @@ def write_index(runs_dir: Path) -> None:
         what = f"| [{name}]({name}) | {settings['mixture']['name']} | {settings['encoder']['name']} |"
         if (folder / "run.json").is_file():
             figures = read_json(folder / "run.json")["figures"]
+            picture = "report.png" if (folder / "report.png").is_file() else "policy.png"  # averaged runs have no curves
             measured = f" {figures['best_metric']:.3f} ({settings['trainer']['best_metric']}) | {figures['steps']:,} |"
-            measured += f" {figures['training_seconds'] / 60:.1f} | {figures['rows_per_second']:.1f} | [curves]({name}/report.png) |"
+            measured += f" {figures['training_seconds'] / 60:.1f} | {figures['rows_per_second']:.1f} | [curves]({name}/{picture}) |"
         else:
             step = max((int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoints/checkpoint-*")), default=0)
             measured = f" | {step:,} | | | unfinished: `python -m train resume={runs_dir / name}` |"

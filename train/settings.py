@@ -152,6 +152,7 @@ class TrainSettings:
     data_root: str = "data/raw"
     data_dir: str = "data"
     runs_dir: str = "runs"
+    average: list[str] = field(default_factory=list)  # finished runs of this recipe: the mean of their weights, in place of training
     resume: str | None = None  # an unfinished run's folder: go on with its own settings
 
 

@@ -25,6 +25,7 @@ from data_prep.settings import DataPrepSettings
 from data_prep.table import load_examples
 from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
+from train.averaging import average_runs
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
 from train.distillation import teacher_logits
 from train.edited_copies import with_edited_copies
@@ -68,14 +69,20 @@ def find_examples(settings: TrainSettings) -> Dataset:
 
 
 @dataclass
-class Fitted:
-    """What fine-tuning leaves: the model, its tokenizer and policy, the training log and the figures that a run records."""
+class Tuned:
+    """What fine-tuning leaves: the model, its tokenizer, the training log and the figures that a run records."""
 
     model: MultiHeadClassifier
     tokenizer: Tokenizer
-    policy: Policy
     log: list[dict[str, Any]]
     figures: dict[str, float]
+
+
+@dataclass
+class Fitted(Tuned):
+    """The same, rounded, with a policy."""
+
+    policy: Policy
 
 
 def train(settings: TrainSettings) -> Path:
@@ -121,7 +128,8 @@ def train(settings: TrainSettings) -> Path:
             add_projection(fitted.model, fitted.tokenizer, list(train_table["text"]), settings.projection, settings.trainer.seed)
             figures = {**fitted.figures, "total_seconds": time.monotonic() - started}
             try:
-                plot_run(folder, fitted.log, settings.trainer.best_metric)
+                if fitted.log:
+                    plot_run(folder, fitted.log, settings.trainer.best_metric)
                 save_run(folder, settings, fitted.model, fitted.tokenizer, fitted.policy, manifest, fitted.log, figures)
             except Exception as error:
                 _tell_full_disk(folder, error)
@@ -146,7 +154,7 @@ def _tell_full_disk(folder: Path, error: Exception) -> None:
 
 
 def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path, corpus: Dataset | None = None) -> Fitted:
-    """Fine-tune on the training rows; the validation rows choose the checkpoint and the policy.
+    """Fine-tune on the training rows, or average runs that were; the validation rows choose the checkpoint and the policy.
 
     The whole recipe of a run, from the pre-trained encoder on, for any rows with at least one judged head. `folder` keeps
     the trainer's checkpoints; the newest whole one there is gone on from, to the weights that an uninterrupted run ends with.
@@ -157,6 +165,39 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     cache = Path(settings.data_dir) / ".cache" / "tokens"
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     set_seed(settings.trainer.seed)
+    if settings.average:
+        model, tokenizer, together = average_runs(settings)
+        tuned = Tuned(model, tokenizer, [], together)
+    else:
+        tuned = fine_tune(settings, train_table, validation_table, folder, corpus)
+    model = tuned.model
+    round_weights(model)
+    model.set_attn_implementation("sdpa")  # what a run computes with, whatever training used
+    validation_rows = TokenisedRows(validation_table, tuned.tokenizer, heads, cache)
+    logits, _ = predict_logits(model, validation_rows)
+    neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
+    policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy, neutral)
+    plot_policy(folder, policy, logits, validation_rows.labels, validation_rows.languages)
+    best_metric = settings.trainer.best_metric
+    reached = language_metrics(logits, validation_rows.labels, validation_rows.languages, heads, best_metric)
+    figures = {
+        "train_rows": len(train_table),
+        "best_metric": reached.get(best_metric, 0.0),
+        **tuned.figures,
+        "validation_rows": len(validation_rows),
+        "vocabulary": tuned.tokenizer.get_vocab_size(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "finished_macro_auprc": reached["macro_auprc"],
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
+        "peak_gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
+    }
+    return Fitted(model, tuned.tokenizer, tuned.log, figures, policy)
+
+
+def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: Dataset, folder: Path, corpus: Dataset | None) -> Tuned:
+    """Train the encoder and the heads, from the pre-trained weights or the newest checkpoint on; see `fit`."""
+    heads = sorted(settings.heads)
+    cache = Path(settings.data_dir) / ".cache" / "tokens"
     encoder = load_encoder(settings.encoder)
     if settings.trainer.edited_copies:
         train_table = with_edited_copies(train_table, settings.trainer.edited_copies, settings.trainer.seed)
@@ -181,28 +222,15 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     training_loss = run_trainer(trainer, folder)
     training_seconds = time.monotonic() - training_started
 
-    model = merge_adapters(adapted) if adapted else model
-    round_weights(model)
-    model.set_attn_implementation("sdpa")  # what a run computes with, whatever training used
-    logits, _ = predict_logits(model, validation_rows)
-    neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
-    policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy, neutral)
-    plot_policy(folder, policy, logits, validation_rows.labels, validation_rows.languages)
     figures = {
         "train_rows": len(train_rows),
-        "validation_rows": len(validation_rows),
-        "vocabulary": len(encoder.pieces),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": trainer.state.global_step,
         "training_seconds": training_seconds,
         "rows_per_second": len(trainer.sampler.draw(0)) * (trainer.state.epoch or 0) / training_seconds,
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
-        "finished_macro_auprc": language_metrics(logits, validation_rows.labels, validation_rows.languages, heads)["macro_auprc"],
-        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
-        "peak_gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
     }
-    return Fitted(model, tokenizer, policy, trainer.state.log_history, figures)
+    return Tuned(merge_adapters(adapted) if adapted else model, tokenizer, trainer.state.log_history, figures)
 
 
 def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Path) -> None:

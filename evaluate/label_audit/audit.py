@@ -51,6 +51,7 @@ def audit_labels(settings: LabelAuditSettings) -> tuple[Audit, Path]:
         )
     run = load_run(Path(settings.run))
     recipe: TrainSettings = to_settings(run.record["settings"], TrainSettings)
+    recipe.average = []  # the runs of an averaged one have seen every fold: a fold's model is one training of their recipe
     table = _trained_table(run, Path(settings.data_dir))
     train_table = select_split(table, "train", sorted(recipe.heads))
     folds = family_folds(list(train_table["family"]), settings.folds) if settings.folds else []

@@ -1,0 +1,64 @@
+"""The mean of several runs' weights: seeds of one recipe as one model, which costs no more to serve than one of them.
+
+Runs that begin at the same pre-trained encoder end near each other, and the mean of their weights errs about as little as the mean
+of their scores (Wortsman et al. 2022, "Model soups"). No step is trained.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from data_prep.command import UserError
+from data_prep.files import read_json
+from data_prep.secrets import masked
+from train.model import MultiHeadClassifier
+from train.run import Run, load_run
+from train.settings import TrainSettings
+
+_SHARED = ("mixture", "heads", "encoder", "leave_out", "fraction")  # what the runs and the new one must have alike
+
+
+def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenizer, dict[str, float]]:
+    """The mean of the weights of `settings.average`, the tokenizer that they share, and what training them took together.
+
+    Raises
+    ------
+    UserError
+        If one of them is no finished run, or they or these settings differ in more than how they were trained.
+    """
+    runs = [load_run(Path(name)) for name in settings.average]
+    given: dict[str, Any] = json.loads(json.dumps(masked(asdict(settings))))
+    table = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")["table_sha256"]
+    for run in runs:
+        other = [key for key in _SHARED if run.record["settings"][key] != given[key]]
+        if run.record["data_manifest"]["table_sha256"] != table:
+            other.append("data")
+        if run.tokenizer.to_str() != runs[0].tokenizer.to_str():
+            other.append("vocabulary")
+        if other:
+            raise UserError(
+                f"average: {run.folder} was trained with another {other[0]}, so its weights mean something else: give the experiment and "
+                "data that it was trained with, and runs that differ in nothing but `trainer`"
+            )
+    model = runs[0].model
+    states = [run.model.state_dict() for run in runs]
+    for name, mean in model.state_dict().items():  # the model's own memory
+        if mean.is_floating_point():
+            # in float64 the mean of equal numbers is that number: frozen embeddings stay what 4 bits hold
+            mean.copy_(sum(state[name].double() for state in states) / len(states))
+    return model, runs[0].tokenizer, _together(runs)
+
+
+def _together(runs: list[Run]) -> dict[str, float]:
+    figures = [run.record["figures"] for run in runs]
+    seconds = sum(each["training_seconds"] for each in figures)
+    rows = sum(each["rows_per_second"] * each["training_seconds"] for each in figures)
+    return {
+        "steps": sum(each["steps"] for each in figures),
+        "training_seconds": seconds,
+        "rows_per_second": rows / seconds,
+        "train_loss": sum(each["train_loss"] for each in figures) / len(figures),
+    }
