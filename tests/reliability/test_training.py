@@ -65,6 +65,8 @@ SETTINGS = [
     setting("train-fraction-zero", "`fraction=0`", "is no share", "fraction=0"),
     setting("train-fraction-tiny", "a fraction that leaves no row", "use a larger one", "fraction=0.000001"),
     setting("train-teacher-missing", "a teacher that is no run", "no run at", "trainer.distillation.teachers=[nowhere]"),
+    setting("train-average-of-one", "`average` of one run", "is one run", "average=[nowhere]"),
+    setting("train-average-random", "`average` of encoders that begin at random", "random weights", "average=[one,other]"),
     setting("train-data-missing", "data that were not prepared", "holds no prepared data", "mixture=research", "data_dir={folder}/data"),
     setting("train-resume-missing", "`resume` of a folder that is no run", "is no folder of a run", "resume={folder}"),
 ]
