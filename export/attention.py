@@ -5,7 +5,7 @@ what comes out is copied back. With tokens in order of their place, (sequence, b
 (sequence, batch * heads, width), and onnxruntime's `FusedMatMul` reads such matrices without a copy. The numbers stay the same.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from export.operators import CONTRIB, is_by_token, is_dense, rebuilt, weights_of
 
+Nodes = Mapping[str, onnx.NodeProto]
 _PATTERN = ["Softmax", "Add", "Mul", "MatMul", "MatMul", "Transpose", "Reshape", *(["Transpose"] * 3), *(["Reshape"] * 3)]
 
 
@@ -38,12 +39,15 @@ def sequence_first(model: onnx.ModelProto) -> onnx.ModelProto:
     turned.CopyFrom(model)
     nodes = list(turned.graph.node)
     weights = weights_of(turned)
-    found = [attention for node in nodes if node.op_type == "Softmax" and (attention := _attention(node, nodes, weights)) is not None]
-    if not found or len(found) < Counter(node.op_type for node in nodes)["Softmax"]:
+    written = {output: node for node in nodes for output in node.output}
+    reading = {name: node for node in nodes for name in node.input}
+    found = [_attention(node, written, reading, weights) for node in nodes if node.op_type == "Softmax"]
+    known = [attention for attention in found if attention is not None]
+    if not known or len(known) < len(found):
         return model
     writer = _Writer(weights)
-    by_output = {attention.output: attention for attention in found}
-    replaced = {output for attention in found for node in attention.nodes for output in node.output}
+    by_output = {attention.output: attention for attention in known}
+    replaced = {output for attention in known for node in attention.nodes for output in node.output}
     for node in nodes:
         if node.op_type == "LayerNormalization" and not writer.tokens:
             writer.start(node)
@@ -51,15 +55,16 @@ def sequence_first(model: onnx.ModelProto) -> onnx.ModelProto:
             writer.attention(by_output[node.output[0]])
         elif node.output[0] not in replaced:
             writer.other(node)
-    if any(name not in writer.tokens for attention in found for name in (attention.query, attention.key, attention.value)):
+    if any(name not in writer.tokens for attention in known for name in (attention.query, attention.key, attention.value)):
         return model
     return rebuilt(turned, writer.nodes, [*weights.values(), *writer.constants])
 
 
-def _attention(softmax: onnx.NodeProto, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> _Attention | None:
-    """What a softmax is the middle of, as transformers' eager attention writes it."""
-    written = {output: node for node in nodes for output in node.output}
-    reading = {name: node for node in nodes for name in node.input}
+def _attention(softmax: onnx.NodeProto, written: Nodes, reading: Nodes, weights: dict[str, onnx.TensorProto]) -> _Attention | None:
+    """What a softmax is the middle of, as transformers' eager attention writes it; None if it is written otherwise.
+
+    `written` and `reading` have the node that writes a tensor, and one that reads it.
+    """
     try:
         masked = written[softmax.input[0]]
         scaled = written[masked.input[0]]
