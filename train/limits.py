@@ -75,6 +75,8 @@ def check_train_settings(settings: TrainSettings) -> None:
             raise UserError(f"{key}={_value(settings, key)} is unknown: use {', '.join(choices)}")
     if len(settings.average) == 1:
         raise UserError(f"average={settings.average} is one run: give two or more, or export that run as it is")
+    if settings.average and settings.trainer.best_metric == "loss":
+        raise UserError("average: a mean of weights has no validation loss of its own here: give a trainer.best_metric such as macro_auprc")
     if settings.average and (settings.encoder.kind == "random" or not settings.encoder.pretrained):
         raise UserError("average: encoders that begin at random weights end far apart, and their mean knows nothing: use a pre-trained one")
     if settings.trainer.max_steps != -1 and settings.trainer.max_steps < 1:

@@ -182,7 +182,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     reached = language_metrics(logits, validation_rows.labels, validation_rows.languages, heads, best_metric)
     figures = {
         "train_rows": len(train_table),
-        "best_metric": reached.get(best_metric, 0.0),
+        "best_metric": reached.get(best_metric, 0.0),  # of averaged runs; training has its own, of the weights before they were rounded
         **tuned.figures,
         "validation_rows": len(validation_rows),
         "vocabulary": tuned.tokenizer.get_vocab_size(),

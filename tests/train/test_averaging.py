@@ -120,5 +120,7 @@ def test_runs_that_have_not_everything_else_alike_are_refused(workspace: tuple[P
     (elsewhere / "data" / "mine" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(UserError, match="was trained with another data"):
         average_runs(settings_of(elsewhere, encoder, f"average=[{first},{second}]"))
+    with pytest.raises(UserError, match=r"give a trainer.best_metric such as macro_auprc"):
+        check_train_settings(settings_of(folder, encoder, f"average=[{first},{second}]", "trainer.best_metric=loss"))
     with pytest.raises(UserError, match="is one run: give two or more"):
         check_train_settings(tiny_settings(folder, f"average=[{first}]"))
