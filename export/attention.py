@@ -121,18 +121,10 @@ class _Writer:
         self.constants.append(width)
         shape = self._node("Concat", ["places", "all_the_rest", width.name], f"{name}_heads", axis=0)
         query, key, value = (self._node("Reshape", [side, shape], f"{side}_heads") for side in (part.query, part.key, part.value))
-        scores = self._node(
-            "FusedMatMul", [query, key], f"{name}_scores", transA=0, transB=1, transBatchA=1, transBatchB=1, alpha=part.scale
-        )
+        scores = self._node("FusedMatMul", [query, key], f"{name}_scores", transB=1, transBatchA=1, transBatchB=1, alpha=part.scale)
         by_text = self._node("Reshape", [scores, "texts_heads_places_places"], f"{name}_scores_by_text")
-        shares = self._node(
-            "Softmax",
-            [
-                self._node("Add", [by_text, part.mask], f"{name}_masked"),
-            ],
-            f"{name}_shares",
-            axis=-1,
-        )
+        masked = self._node("Add", [by_text, part.mask], f"{name}_masked")
+        shares = self._node("Softmax", [masked], f"{name}_shares", axis=-1)
         by_head = self._node("Reshape", [shares, "heads_places_places"], f"{name}_shares_by_head")
         mixed = self._node("FusedMatMul", [by_head, value], f"{name}_mixed", transBatchB=1)
         back = self._node("Transpose", [mixed], f"{name}_by_place", perm=[1, 0, 2])

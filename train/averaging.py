@@ -33,7 +33,7 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
     given: dict[str, Any] = json.loads(json.dumps(masked(asdict(settings))))
     table = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")["table_sha256"]
     for run in runs:
-        other = [key for key in _SHARED if run.record["settings"][key] != given[key]]
+        other = [key for key in _SHARED if run.record["settings"].get(key) != given[key]]
         if run.record["data_manifest"]["table_sha256"] != table:
             other.append("data")
         if run.tokenizer.to_str() != runs[0].tokenizer.to_str():
@@ -59,6 +59,7 @@ def _together(runs: list[Run]) -> dict[str, float]:
     return {
         "steps": sum(each["steps"] for each in figures),
         "training_seconds": seconds,
+        "total_seconds": sum(each["total_seconds"] for each in figures),
         "rows_per_second": rows / seconds,
         "train_loss": sum(each["train_loss"] for each in figures) / len(figures),
     }

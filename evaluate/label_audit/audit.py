@@ -51,14 +51,15 @@ def audit_labels(settings: LabelAuditSettings) -> tuple[Audit, Path]:
         )
     run = load_run(Path(settings.run))
     recipe: TrainSettings = to_settings(run.record["settings"], TrainSettings)
+    trainings = max(1, len(recipe.average))
     recipe.average = []  # the runs of an averaged one have seen every fold: a fold's model is one training of their recipe
     table = _trained_table(run, Path(settings.data_dir))
     train_table = select_split(table, "train", sorted(recipe.heads))
     folds = family_folds(list(train_table["family"]), settings.folds) if settings.folds else []
     if folds:
-        figures = run.record["figures"]
+        figures = {name: run.record["figures"][name] / trainings for name in ("training_seconds", "total_seconds")}
         print(
-            f"{len(folds)} models are trained with the run's own settings, each to judge the rows that it has not seen. The run's training "
+            f"{len(folds)} models are trained with the run's own settings, each to judge the rows that it has not seen. Training the run "
             f"took {_minutes(figures['total_seconds'])}; expect {_minutes(expected_seconds(figures, recipe, train_table, folds))} on the "
             f"same machine, or minutes with folds=0, which audits the validation and test rows only."
             + ("" if settings.show_text else " The list will have ids and no texts: show_text=true adds them."),
