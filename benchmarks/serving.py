@@ -83,6 +83,14 @@ def torch_scorers(heads: list[str], max_length: int) -> tuple[dict[str, Scorer],
     return {way: functools.partial(score, pool=pool) for way, pool in pools.items()}, size
 
 
+def test_posts(data: Path, count: int) -> list[str]:
+    """So many test texts of a prepared mixture, or all that there are, drawn at random and always alike."""
+    table = load_examples(data)
+    texts = np.asarray(table["text"], dtype=object)[np.asarray(table["split"]) == "test"]
+    posts: list[str] = texts[np.random.default_rng(0).permutation(len(texts))[:count]].tolist()
+    return posts
+
+
 def main() -> None:
     """Measure in turns and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,11 +100,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few texts")
     arguments = parser.parse_args()
     artifact = Path(arguments.release.removeprefix("release=")) / "artifact"
-    table = load_examples(arguments.data)
-    texts = np.asarray(table["text"], dtype=object)[np.asarray(table["split"]) == "test"]
-    count = min(60 if arguments.quick else arguments.texts, len(texts))
-    chosen = np.random.default_rng(0).permutation(len(texts))[:count]
-    posts: list[str] = texts[chosen].tolist()
+    posts = test_posts(arguments.data, 60 if arguments.quick else arguments.texts)
 
     client = load_client(artifact)
     classifiers = {
@@ -127,10 +131,10 @@ def main() -> None:
     files = {name: artifact / contract["variants"][name]["file"] for name in ("fp32", "int8")}
     tokenizer_size = (artifact / "tokenizer.json").stat().st_size
     sizes = {"torch": full_size, **{name: file.stat().st_size + tokenizer_size for name, file in files.items()}}
-    print(f"{count} texts, {np.mean(tokens):.0f} tokens on average, {max(tokens)} at most; {CORES} cores; texts a second")
+    print(f"{len(posts)} texts, {np.mean(tokens):.0f} tokens on average, {max(tokens)} at most; {CORES} cores; texts a second")
     print(f"{'':8}{IN_TURN:>14}{SIDE_BY_SIDE:>14}{'MiB':>8}")
     for name, size in sizes.items():
-        print(f"{name:8}" + "".join(f"{count / best[name, way]:14.1f}" for way in WAYS) + f"{size / 2**20:8.1f}")
+        print(f"{name:8}" + "".join(f"{len(posts) / best[name, way]:14.1f}" for way in WAYS) + f"{size / 2**20:8.1f}")
     fastest = {name: min(best[name, way] for way in WAYS) for name in sizes}
     summary = {
         "int8_vs_torch": round(fastest["torch"] / fastest["int8"], 2),
