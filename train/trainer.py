@@ -26,7 +26,7 @@ from data_prep.command import UserError
 from train.checkpoints import SafeStops
 from train.labels import MASKED
 from train.loss import MaskedLoss, agreement_penalty, distillation_loss, masked_bce
-from train.memory import batch_that_fits
+from train.memory import batch_that_fits, keep_freed_memory
 from train.model import MultiHeadClassifier
 from train.packing import PACKED
 from train.parameter_groups import freeze, parameter_groups
@@ -62,6 +62,12 @@ class LengthBucketedTrainer(Trainer):
         loader = DataLoader(self.train_dataset, batch_sampler=self.sampler, collate_fn=self.data_collator, pin_memory=pinned)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, in memory that its steps share where that takes asking."""
+        if self.args.device.type == "cpu":
+            keep_freed_memory()
+        return super().train(*args, **kwargs)
+
 
 class BucketedTrainer(LengthBucketedTrainer):
     """The classifier's trainer: the masked loss, rates per layer, and measures per language."""
@@ -81,7 +87,7 @@ class BucketedTrainer(LengthBucketedTrainer):
         self.settings = settings
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's own, over compiled layers if the settings ask for it."""
+        """Over compiled layers if the settings ask for it."""
         with compiled_layers(self.model) if self.settings.compile else nullcontext():
             return super().train(*args, **kwargs)
 

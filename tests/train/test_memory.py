@@ -1,5 +1,9 @@
 """A batch that the device cannot hold becomes smaller before training begins."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -45,3 +49,29 @@ def test_what_fits_stays(capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_row_too_long_is_told() -> None:
     with pytest.raises(UserError, match="a single row of 64 tokens does not fit"):
         batch_that_fits(Small(tokens=10), 1024, 64, torch.device("cpu"), autocast=False)
+
+
+FAULTS = """
+import resource
+import torch
+from train.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for size in (9, 17, 13, 21) * 5:
+        torch.ones(size, 1024, 256)  # of MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = faults()
+keep_freed_memory()
+faults()
+print(first, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="says what glibc does")
+def test_freed_memory_is_there_for_the_next_step() -> None:
+    run = subprocess.run([sys.executable, "-c", FAULTS], stdout=subprocess.PIPE, text=True, check=True)
+    coming_and_going, kept = map(int, run.stdout.split())
+    assert coming_and_going > 10_000, "otherwise there was nothing to keep"
+    assert kept < coming_and_going / 100
