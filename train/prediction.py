@@ -6,6 +6,7 @@ import torch
 from accelerate.utils import send_to_device
 from tqdm import tqdm
 
+from train.memory import keep_freed_memory
 from train.model import MultiHeadClassifier
 from train.packing import PACKED
 from train.sampling import batch_by_tokens
@@ -14,13 +15,16 @@ from train.tokenised import TokenisedRows, collate, text_inputs
 
 @torch.inference_mode()
 def predict_logits(
-    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 8192, share: tuple[int, int] = (0, 1)
+    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 2048, share: tuple[int, int] = (0, 1)
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Logits (rows, heads) and sentence embeddings (rows, dimension) in the rows' order, computed in float32 unless under autocast.
 
-    `share` (k, n) computes every n-th batch from the k-th on, for one of n processes; the other rows stay NaN.
+    Batches of 2,048 padded tokens stay in a processor's caches, larger ones do not. `share` (k, n) computes every n-th batch from the
+    k-th on, for one of n processes; the other rows stay NaN.
     """
     model = model.eval().float()
+    if model.device.type == "cpu":
+        keep_freed_memory()
     order = np.argsort(rows.lengths, kind="stable")[::-1]  # the longest first: memory trouble shows early
     heads, hidden = len(model.config.heads), model.config.embedding_dimension or model.config.hidden_size
     logits = np.full((len(rows), heads), np.nan, dtype=np.float32)

@@ -131,7 +131,7 @@ class BucketedTrainer(LengthBucketedTrainer):
         model = self.accelerator.unwrap_model(self.model)
         world, rank = self.args.world_size, self.args.process_index
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-            logits, _ = predict_logits(model, rows, 4 * self.sampler.settings.tokens_per_batch, share=(rank, world))
+            logits, _ = predict_logits(model, rows, self.sampler.settings.tokens_per_batch, share=(rank, world))
         if world > 1:
             shares: list[Any] = [None] * world
             torch.distributed.all_gather_object(shares, logits)
