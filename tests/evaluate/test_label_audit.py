@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import evaluate.label_audit.audit
 from data_prep.command import UserError
-from data_prep.files import sha256
+from data_prep.files import read_json, sha256, write_json
 from data_prep.settings import MixtureSettings, to_settings
 from data_prep.table import load_examples
 from evaluate.escaping import spreadsheet_text
@@ -244,6 +245,29 @@ def test_an_interrupted_audit_leaves_the_previous_list(
     with pytest.raises(KeyboardInterrupt):
         audit_labels(settings_of(workspace[0], out=str(tmp_path)))
     assert [path.name for path in tmp_path.rglob("*")] == ["label_audit", "label_audit.csv"]
+
+
+def test_the_folds_of_an_averaged_run_are_single_trainings(
+    workspace: tuple[Path, Planted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runs that were averaged have seen every fold; what the three took together is no estimate of one."""
+    folder, _ = workspace
+    averaged = shutil.copytree((folder / "runs" / "tiny" / "latest").resolve(), tmp_path / "averaged")
+    record = read_json(averaged / "run.json")
+    record["settings"]["average"] = ["one", "two", "three"]
+    record["figures"] |= {"training_seconds": 3 * 3600.0, "total_seconds": 3 * 3660.0}
+    write_json(averaged / "run.json", record)
+    recipes: list[TrainSettings] = []
+
+    def stop(recipe: TrainSettings, *arguments: Any) -> None:
+        recipes.append(recipe)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate.label_audit.audit, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        audit_labels(settings_of(folder, run=str(averaged), out=str(tmp_path)))
+    assert [recipe.average for recipe in recipes] == [[]]
+    assert "Training the run took 61 min; expect 62 min" in capsys.readouterr().out
 
 
 def cells_of(*rows: tuple[str, str, int, float], text: str = "post") -> pd.DataFrame:
