@@ -17,8 +17,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 def keep_freed_memory() -> None:
     """Let what a processor computes next have the memory that is freed now, until the process ends.
 
-    As it comes, glibc returns a large tensor's memory to the system when the tensor is freed, and the system clears the memory of the next one
-    page by page: some percent of a small encoder's step (benchmarks/train_step.py). Other C libraries are left alone.
+    As it comes, glibc returns a large tensor's memory to the system when the tensor is freed, and the system clears the memory of the
+    next one page by page: some percent of a small encoder's step (benchmarks/train_step.py). Other C libraries are left alone.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
