@@ -41,8 +41,8 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
         if other:
             raise UserError(
                 f"average: {run.folder} was trained with another {other[0]}, so its weights mean something else: give the experiment and "
-                "data that it was trained with, and runs that differ in nothing but `trainer`, and there not in edited_copies, whose texts use "
-                "other pieces"
+                "data that it was trained with, and runs that differ in nothing but `trainer`, and there not in edited_copies, whose "
+                "texts use other pieces"
             )
     model = runs[0].model
     states = [run.model.state_dict() for run in runs]
