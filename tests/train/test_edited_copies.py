@@ -1,5 +1,6 @@
 """Edited copies of training rows: the same rows, written differently, from which a model learns to read what is written so."""
 
+import random
 from pathlib import Path
 
 from sklearn.metrics import roc_auc_score
@@ -44,12 +45,14 @@ def test_a_text_that_no_edit_changes_has_no_copy(tiny_workspace: Path) -> None:
 
 def test_what_was_learnt_from_copies_is_known_in_another_writing(tmp_path: Path) -> None:
     """Words whose letters training never showed as digits mean nothing so written; after copies they do."""
-    rows = tiny_rows(480)
-    for row in rows:  # as many words whatever the label, or their number would tell it
+    random_, rows = random.Random(0), tiny_rows(480)
+    for row in rows:  # as many words whatever the label, or their number would tell it; and two of each kind, because a single one may
+        # by chance be taken for what it means, however it is written
         told = "qq" in row["text"].split()
-        row["text"] = row["text"].replace(" zz", "").replace("zz ", "").replace("qq", "assess") + ("" if told else " bottle")
+        words = [word for word in row["text"].split() if word not in ("zz", "qq")]
+        row["text"] = " ".join([*words, random_.choice(("assess", "estate") if told else ("bottle", "season"))])
     prepare_rows(tmp_path, rows)
-    settings = tiny_settings(tmp_path, "trainer.epochs=24")
+    settings = tiny_settings(tmp_path, "trainer.epochs=60")
     heads = sorted(settings.heads)
     table = select_split(load_examples(tmp_path / "data" / "mine"), "test", heads).map(lambda row: {"text": leet(row["text"])})
     areas = {}
