@@ -83,7 +83,7 @@ def torch_scorers(heads: list[str], max_length: int) -> tuple[dict[str, Scorer],
     return {way: functools.partial(score, pool=pool) for way, pool in pools.items()}, size
 
 
-def test_posts(data: Path, count: int) -> list[str]:
+def draw_test_posts(data: Path, count: int) -> list[str]:
     """So many test texts of a prepared mixture, or all that there are, drawn at random and always alike."""
     table = load_examples(data)
     texts = np.asarray(table["text"], dtype=object)[np.asarray(table["split"]) == "test"]
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few texts")
     arguments = parser.parse_args()
     artifact = Path(arguments.release.removeprefix("release=")) / "artifact"
-    posts = test_posts(arguments.data, 60 if arguments.quick else arguments.texts)
+    posts = draw_test_posts(arguments.data, 60 if arguments.quick else arguments.texts)
 
     client = load_client(artifact)
     classifiers = {

@@ -21,7 +21,7 @@ import onnxruntime
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
-from benchmarks.serving import load_client, test_posts  # noqa: E402
+from benchmarks.serving import draw_test_posts, load_client  # noqa: E402
 from export.client import CORES  # noqa: E402
 
 SIZES = (128, 192, 256, 384, 512, 1024)  # tokens in a batch
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few texts, one round")
     arguments = parser.parse_args()
     artifact = Path(arguments.release.removeprefix("release=")) / "artifact"
-    posts = test_posts(arguments.data, 60 if arguments.quick else arguments.texts)
+    posts = draw_test_posts(arguments.data, 60 if arguments.quick else arguments.texts)
     client = load_client(artifact)
     classifiers = {name: client.Classifier(artifact, name, CORES) for name in VARIANTS}
     own_size = classifiers["int8"].tokens_per_batch

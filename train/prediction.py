@@ -15,21 +15,23 @@ from train.tokenised import TokenisedRows, collate, text_inputs
 
 @torch.inference_mode()
 def predict_logits(
-    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int = 2048, share: tuple[int, int] = (0, 1)
+    model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int | None = None, share: tuple[int, int] = (0, 1)
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Logits (rows, heads) and sentence embeddings (rows, dimension) in the rows' order, computed in float32 unless under autocast.
 
-    Batches of 2,048 padded tokens stay in a processor's caches, larger ones do not. `share` (k, n) computes every n-th batch from the
+    Without `tokens_per_batch`, batches hold 8,192 padded tokens, on a processor 2,048, which stay in its caches. `share` (k, n) computes every n-th batch from the
     k-th on, for one of n processes; the other rows stay NaN.
     """
     model = model.eval().float()
-    if model.device.type == "cpu":
+    on_processor = model.device.type == "cpu"
+    if on_processor:
         keep_freed_memory()
+    budget = tokens_per_batch or (2048 if on_processor else 8192)
     order = np.argsort(rows.lengths, kind="stable")[::-1]  # the longest first: memory trouble shows early
     heads, hidden = len(model.config.heads), model.config.embedding_dimension or model.config.hidden_size
     logits = np.full((len(rows), heads), np.nan, dtype=np.float32)
     embeddings = np.full((len(rows), hidden), np.nan, dtype=np.float32)
-    batches = batch_by_tokens(order, rows.lengths, tokens_per_batch)[share[0] :: share[1]]
+    batches = batch_by_tokens(order, rows.lengths, budget)[share[0] :: share[1]]
     for batch in tqdm(batches, desc="scoring", unit=" batches", leave=False, disable=None):
         inputs = text_inputs(collate([rows[index] for index in batch], packed=model.config._attn_implementation == PACKED))
         output = model(**send_to_device(inputs, model.device))

@@ -130,8 +130,10 @@ class BucketedTrainer(LengthBucketedTrainer):
         rows: TokenisedRows = self.eval_dataset
         model = self.accelerator.unwrap_model(self.model)
         world, rank = self.args.world_size, self.args.process_index
+        # without gradients a GPU holds more than a training batch; a processor's caches do not
+        budget = self.sampler.settings.tokens_per_batch * (1 if self.args.device.type == "cpu" else 4)
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-            logits, _ = predict_logits(model, rows, self.sampler.settings.tokens_per_batch, share=(rank, world))
+            logits, _ = predict_logits(model, rows, budget, share=(rank, world))
         if world > 1:
             shares: list[Any] = [None] * world
             torch.distributed.all_gather_object(shares, logits)
