@@ -19,8 +19,8 @@ def predict_logits(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Logits (rows, heads) and sentence embeddings (rows, dimension) in the rows' order, computed in float32 unless under autocast.
 
-    Without `tokens_per_batch`, batches hold 8,192 padded tokens, on a processor 2,048, which stay in its caches. `share` (k, n) computes every n-th batch from the
-    k-th on, for one of n processes; the other rows stay NaN.
+    Without `tokens_per_batch`, batches hold 8,192 padded tokens, on a processor 2,048, which stay in its caches. `share` (k, n)
+    computes every n-th batch from the k-th on, for one of n processes; the other rows stay NaN.
     """
     model = model.eval().float()
     on_processor = model.device.type == "cpu"
