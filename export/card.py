@@ -47,6 +47,7 @@ Removing posts or accounts on its own, scoring persons, evidence in law enforcem
 Encoder {settings["encoder"]["name"]}, at most {settings["encoder"]["max_length"]} tokens, fine-tuned on mixture
 `{manifest["mixture"]}` ({run.record["figures"]["train_rows"]:,} rows of {len(sources)} sources, `LICENSES.md`).
 {f"Its weights are the mean of those of {len(runs)} such trainings." if (runs := settings.get("average")) else ""}
+{_beside_the_encoder(run)}
 {"**Some sources forbid commercial use, and so do their terms for this model.**" if non_commercial else ""}
 
 ## Graphs
@@ -60,6 +61,15 @@ Encoder {settings["encoder"]["name"]}, at most {settings["encoder"]["max_length"
 what was measured. Quality is measured per language in the release's report; a language not listed there has not been evaluated.
 """
     return str(ModelCard(text))
+
+
+def _beside_the_encoder(run: Run) -> str:
+    """What the card says of n-grams: single words weigh more in heads that use them, which a reviewer should know."""
+    helped = [head for head in run.model.config.heads if run.record["figures"].get(f"ngram_strength/{head}")]
+    if not helped:
+        return ""
+    names = " and ".join(f"`{head}`" for head in helped)
+    return f"In {names} pieces and pairs of pieces count beside the encoder: single words say more there."
 
 
 def licences(manifest: dict[str, Any]) -> str:

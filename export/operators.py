@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 CONTRIB = "com.microsoft"  # onnxruntime's own operators
 _LARGE_TABLE = 1000  # rows; smaller tables (positions, token types) cost nothing and stay float32
-_NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32
+_NARROWEST = 16  # columns; narrower products (the heads) cost nothing and stay float32, narrower tables are no embeddings
 
 Weights = Mapping[str, TensorProto]
 
@@ -57,3 +57,8 @@ def is_by_token(node: onnx.NodeProto, weights: Weights, tokens: Container[str]) 
 def is_large_table(node: onnx.NodeProto, weights: Weights) -> bool:
     """Whether it looks rows up in a constant table, and not a small one."""
     return node.op_type == "Gather" and node.input[0] in weights and weights[node.input[0]].dims[0] > _LARGE_TABLE
+
+
+def is_embedding(node: onnx.NodeProto, weights: Weights) -> bool:
+    """Whether it looks up vectors in a large table; that of n-grams has a number for each head."""
+    return is_large_table(node, weights) and weights[node.input[0]].dims[1] >= _NARROWEST

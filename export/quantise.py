@@ -23,7 +23,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from export.operators import CONTRIB, adds_bias, is_by_token, is_dense, is_large_table, rebuilt, weights_of
+from export.operators import CONTRIB, adds_bias, is_by_token, is_dense, is_embedding, is_large_table, rebuilt, weights_of
 from export.outliers import Sizes, outliers
 from train.rounding import int8_channels
 
@@ -71,7 +71,7 @@ def embeddings_fit_four_bits(model: onnx.ModelProto) -> bool:
     """Whether 4 bits hold the word embeddings exactly: those of the packaged encoder, if training left them as they were."""
     weights = weights_of(model)
     for node in model.graph.node:
-        if is_large_table(node, weights):
+        if is_embedding(node, weights):
             values = numpy_helper.to_array(weights[node.input[0]])
             if values.shape[1] % _BLOCK:
                 return False
@@ -112,8 +112,10 @@ def to_int8(
                 rewriter.kept(node)
             else:
                 rewriter.dense(node)
+        elif is_embedding(node, weights):
+            rewriter.embeddings(node, embedding_bits)
         elif is_large_table(node, weights):
-            rewriter.table(node, embedding_bits)
+            rewriter.ngrams(node)
         elif node.output[0] in rewriter.made:
             continue  # a bias, which its product has added
         elif not rewriter.by_token(node):
@@ -279,7 +281,19 @@ class _Rewriter:
         self._rows[node.output[0]] = node.output[0]
         self.nodes.append(node)
 
-    def table(self, node: onnx.NodeProto, bits: int) -> None:
+    def ngrams(self, node: onnx.NodeProto) -> None:
+        """A lookup in a table of 8-bit weights with one scale per column, as `train.ngrams` has rounded them."""
+        name, places = node.input
+        values = numpy_helper.to_array(self.weights[name])
+        largest = np.abs(values).max(axis=0)
+        scale = np.where(largest == 0, 1, largest / _STEPS).astype(np.float32)
+        whole = self._constant(f"{name}_int8", np.rint(values / scale).astype(np.int8))
+        found = self._node(
+            "Cast", [self._node("Gather", [whole, places], f"{node.output[0]}_int8")], f"{node.output[0]}_float", to=TensorProto.FLOAT
+        )
+        self._node("Mul", [found, self._constant(f"{name}_scale", scale)], node.output[0])
+
+    def embeddings(self, node: onnx.NodeProto, bits: int) -> None:
         """A lookup in a table of 4- or 8-bit weights."""
         name, ids = node.input
         values = numpy_helper.to_array(self.weights[name])

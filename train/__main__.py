@@ -30,7 +30,7 @@ def main(config: DictConfig) -> float | None:
         print(f"\n{trained} {figures['steps']} steps in {figures['training_seconds']:.0f} s, {figures['rows_per_second']:.1f} rows/s")
         best_metric = record["settings"]["trainer"]["best_metric"]
         print(f"best validation {best_metric} {figures['best_metric']:.3f}", end="; ")
-        print(f"macro_auprc {figures['finished_macro_auprc']:.3f} with the finished, rounded weights -> {folder}")
+        print(f"macro_auprc {figures['finished_macro_auprc']:.3f} when finished: weights rounded, n-grams where they help -> {folder}")
         curves = folder / ("policy.png" if averaged else "report.png")
         print(f"curves: {curves}; all runs: {folder.parent.parent / 'index.md'}")
         print(f"next: python -m export run={folder.parent / 'latest'} release={name}")

@@ -22,7 +22,7 @@ _SHARED = ("mixture", "heads", "encoder", "leave_out", "fraction")  # what the r
 
 
 def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenizer, dict[str, float]]:
-    """The mean of the weights of `settings.average`, the tokenizer that they share, and what training them took together.
+    """The mean of the weights of `settings.average`, without n-grams, the tokenizer that they share, and what training them took together.
 
     Raises
     ------
@@ -44,6 +44,8 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
                 "data that it was trained with, and runs that differ in nothing but `trainer`, and there not in edited_copies, whose "
                 "texts use other pieces"
             )
+    for run in runs:
+        run.model.use_ngrams(None)  # the mean gets its own
     model = runs[0].model
     states = [run.model.state_dict() for run in runs]
     for name, mean in model.state_dict().items():  # the model's own memory

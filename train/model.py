@@ -1,4 +1,4 @@
-"""The classifier: an XLM-R encoder, mean or first-token pooling, one logit per head, and an embedding to find copies by."""
+"""The classifier: an XLM-R encoder, mean or first-token pooling, one logit per head, n-grams, and an embedding to find copies by."""
 
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -9,6 +9,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaPreTrained
 from transformers.utils import ModelOutput, logging
 
 from train.encoder import Encoder
+from train.ngrams import PieceNgrams
 
 # weights that are left out and bars for loading a file are not news to a user
 logging.set_verbosity_error()
@@ -24,6 +25,7 @@ class ClassifierConfig(XLMRobertaConfig):
     pooling: str = "mean"
     head_dropout: float = 0.1
     embedding_dimension: int | None = None  # of the sentence embedding; None: the pooled vector itself
+    ngram_buckets: int | None = None  # None: the encoder alone
 
 
 @dataclass
@@ -48,6 +50,9 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, len(config.heads or []))
         if config.embedding_dimension is not None:
             self.projection = nn.Linear(config.hidden_size, config.embedding_dimension)
+        self.ngrams: PieceNgrams | None = None
+        if config.ngram_buckets is not None:
+            self.ngrams = PieceNgrams(config.ngram_buckets, len(config.heads or []))
         self.post_init()
 
     def forward(
@@ -67,14 +72,23 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
             assert attention_mask is not None
             pooled = self.pooled(input_ids, attention_mask)
         else:
+            assert self.ngrams is None  # only training packs rows, and they are fitted after it
             pooled = self._pooled_packed(input_ids, position_ids, cu_seq_lens_q, max_length_q)
         # Pooling and heads run in float32 also under bfloat16 autocast: sentence vectors of one encoder lie close
         # together, and 8 bits of mantissa blur what tells them apart.
         # the linear layer written out, because autocast would cast a matrix product
         logits = (self.dropout(pooled).unsqueeze(1) * self.classifier.weight).sum(dim=-1) + self.classifier.bias
+        if self.ngrams is not None:
+            assert attention_mask is not None
+            logits = logits + self.ngrams(input_ids, attention_mask)
         # the embedding has a training of its own (train/projection.py), which leaves the encoder alone
         embedding = pooled if self.config.embedding_dimension is None else self.projection(pooled)
         return ClassifierOutput(logits=logits, sentence_embedding=nn.functional.normalize(embedding, dim=-1))
+
+    def use_ngrams(self, ngrams: PieceNgrams | None) -> None:
+        """Add what n-grams say to the logits, or nothing any more; they are saved with the model."""
+        self.ngrams = None if ngrams is None else ngrams.to(self.device)
+        self.config.ngram_buckets = None if ngrams is None else len(ngrams.weight)
 
     def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The sentence vector that the heads and the projection read, shape (batch, hidden), in float32."""

@@ -147,6 +147,7 @@ class TrainSettings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+    ngram_buckets: int = 2**18  # for pieces and pairs of pieces that are weighed beside the encoder, where that helps; 0: none are
     leave_out: list[str] = field(default_factory=list)  # languages whose rows are not trained on, to measure transfer
     fraction: float = 1.0  # share of the families that is trained and validated on, always the same ones: for trials
     data_root: str = "data/raw"

@@ -32,6 +32,7 @@ from train.edited_copies import with_edited_copies
 from train.encoder import Encoder, load_encoder, trim_vocabulary
 from train.limits import check_train_settings
 from train.model import MultiHeadClassifier, build_classifier
+from train.ngrams import fit_ngrams, ngram_logits
 from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
 from train.prediction import predict_logits
@@ -176,6 +177,13 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
     model.set_attn_implementation("sdpa")  # what a run computes with, whatever training used
     validation_rows = TokenisedRows(validation_table, tuned.tokenizer, heads, cache)
     logits, _ = predict_logits(model, validation_rows)
+    strengths = [0.0] * len(heads)
+    if settings.ngram_buckets:
+        train_rows = TokenisedRows(train_table, tuned.tokenizer, heads, cache)
+        ngrams, strengths = fit_ngrams(train_rows, validation_rows, logits, settings.ngram_buckets)
+        if any(strengths):
+            logits += ngram_logits(ngrams, validation_rows)
+            model.use_ngrams(ngrams)
     neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
     policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy, neutral)
     plot_policy(folder, policy, logits, validation_rows.labels, validation_rows.languages)
@@ -189,6 +197,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
         "vocabulary": tuned.tokenizer.get_vocab_size(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "finished_macro_auprc": reached["macro_auprc"],
+        **{f"ngram_strength/{head}": strength for head, strength in zip(heads, strengths, strict=True)},
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
         "peak_gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0,
     }
