@@ -25,6 +25,7 @@ _PRIME = 2_147_483_647
 _STEPS = 127  # of a weight on either side of zero
 _WEAK_PENALTY = 0.1  # scikit-learn's C, for features some ten times as large as rows scaled to length 1
 _FREE = 50.0  # a language's own column is so large that the penalty hardly holds its weight back
+_WORTH = 0.005  # of AUPRC, that n-grams must bring: a head that reads single words is easier to mislead and to evade
 STRENGTHS = (0, 0.25, 0.5, 1, 2, 4, 8)  # of the n-grams beside the encoder's logits; few rows leave them small weights
 
 
@@ -88,7 +89,7 @@ def fit_ngrams(
 def _strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8], languages: Sequence[str]) -> float:
     """How much of the n-grams' scores to add to a head's logits: what gives the languages the highest AUPRC on average.
 
-    But none if that gains less than two standard errors of the mean over the languages: chance explains it.
+    But none if that gains less than `_WORTH`, or less than two standard errors of the mean over the languages, as chance may.
     """
     reached = []
     for strength in STRENGTHS:
@@ -101,7 +102,7 @@ def _strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8], lang
     best = int(auprc.mean(axis=1).argmax())  # of equals the weakest
     gained = auprc[best] - auprc[0]
     error = gained.std(ddof=1) / len(gained) ** 0.5 if len(gained) > 1 else 0.0
-    return float(STRENGTHS[best]) if gained.mean() > 2 * error else 0.0
+    return float(STRENGTHS[best]) if gained.mean() > max(_WORTH, 2 * error) else 0.0
 
 
 def ngram_logits(ngrams: PieceNgrams, rows: TokenisedRows) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from tests.conftest import tiny_settings
 from train.encoder import BOS, EOS, Encoder, load_encoder
 from train.model import MultiHeadClassifier, build_classifier
-from train.ngrams import PieceNgrams, fit_ngrams, hashed, ngram_logits
+from train.ngrams import PieceNgrams, _strength, fit_ngrams, hashed, ngram_logits
 from train.tokenised import TokenisedRows, collate
 
 PIECES = range(100, 116)
@@ -83,6 +83,17 @@ def test_they_are_left_out_where_chance_explains_what_they_bring(encoder: Encode
     train.labels = np.random.default_rng(1).permutation(train.labels)  # nothing is to be learnt
     blind = np.random.default_rng(0).normal(size=(120, 1)).astype(np.float32)
     assert fit_ngrams(train, validation, blind, 2**14)[1] == [0.0]
+
+
+def test_a_gain_that_is_sure_but_small_is_not_worth_it() -> None:
+    labels = np.tile(np.repeat([1, 0], [200, 200]).astype(np.int8), 3)
+    languages = [language for language in ("ps", "sd", "ur") for _ in range(400)]
+    scores = np.where(labels == 1, 1.0, -1.0)
+    logits = np.where(labels == 1, 1.0, -1.0).astype(np.float32)
+    for wrong, strength in ((1, 0.0), (60, 1.0)):  # so many negatives of every language stand above all positives
+        for start in (200, 600, 1000):
+            logits[start : start + wrong] = 2.0
+        assert _strength(logits, scores, labels, languages) == strength
 
 
 def test_nothing_to_learn_or_to_judge_by_is_no_error(encoder: Encoder) -> None:
