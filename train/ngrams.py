@@ -61,7 +61,7 @@ def fit_ngrams(
     """N-grams beside a classifier, and how strong they are in each head: 0 where they do not help.
 
     Per head, logistic regression on the training rows with TF-IDF weights and a constant of each language's own, so that no n-gram is
-    blamed for how many positives its language's rows have; how strong, the validation rows tell (`_strength`). The weights are
+    blamed for how many positives its language's rows have; how strong, the validation rows tell (`choose_strength`). The weights are
     rounded to 255 steps, as an int8 graph keeps them.
 
     Parameters
@@ -77,7 +77,7 @@ def fit_ngrams(
         if len(np.unique(truth)) < 2:
             continue
         weight = _regression(features[judged], truth, train_rows.language_codes[judged])
-        strengths[head] = _strength(logits[:, head], asked @ weight, validation_rows.labels[:, head], validation_rows.languages)
+        strengths[head] = choose_strength(logits[:, head], asked @ weight, validation_rows.labels[:, head], validation_rows.languages)
         step = strengths[head] * np.abs(weight).max() / _STEPS
         if step:
             ngrams.weight[:, head] = torch.from_numpy(np.rint(strengths[head] * weight / step) * step)
@@ -86,7 +86,7 @@ def fit_ngrams(
     return ngrams, strengths
 
 
-def _strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8], languages: Sequence[str]) -> float:
+def choose_strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8], languages: Sequence[str]) -> float:
     """How much of the n-grams' scores to add to a head's logits: what gives the languages the highest AUPRC on average.
 
     But none if that gains less than `_WORTH`, or less than two standard errors of the mean over the languages, as chance may.

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from tests.conftest import tiny_settings
 from train.encoder import BOS, EOS, Encoder, load_encoder
 from train.model import MultiHeadClassifier, build_classifier
-from train.ngrams import PieceNgrams, _strength, fit_ngrams, hashed, ngram_logits
+from train.ngrams import PieceNgrams, choose_strength, fit_ngrams, hashed, ngram_logits
 from train.tokenised import TokenisedRows, collate
 
 PIECES = range(100, 116)
@@ -93,7 +93,7 @@ def test_a_gain_that_is_sure_but_small_is_not_worth_it() -> None:
     for wrong, strength in ((1, 0.0), (60, 1.0)):  # so many negatives of every language stand above all positives
         for start in (200, 600, 1000):
             logits[start : start + wrong] = 2.0
-        assert _strength(logits, scores, labels, languages) == strength
+        assert choose_strength(logits, scores, labels, languages) == strength
 
 
 def test_nothing_to_learn_or_to_judge_by_is_no_error(encoder: Encoder) -> None:
