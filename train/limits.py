@@ -32,7 +32,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "policy.target_value": (0, 1),
     "policy.review_band": (0, 0.5),
     "policy.max_neutral_fpr": (0, 1),
-    "ngram_buckets": (0, 2**31 - 1),
+    "ngram_buckets": (0, 2**30),
     "projection.dimension": (1, math.inf),
     "projection.texts": (2, math.inf),
     "projection.steps": (0, math.inf),
