@@ -60,9 +60,9 @@ def fit_ngrams(
 ) -> tuple[PieceNgrams, list[float]]:
     """N-grams beside a classifier, and how strong they are in each head: 0 where they do not help.
 
-    Per head, logistic regression on the training rows with TF-IDF weights and a constant of each language's own, so that no n-gram is
-    blamed for how many positives its language's rows have; how strong, the validation rows tell (`choose_strength`). The weights are
-    rounded to 255 steps, as an int8 graph keeps them.
+    Per head, logistic regression on the training rows, whose columns weigh as much as `_worth` says, with a constant of each language's
+    own, so that no n-gram is blamed for how many positives its language's rows have; how strong, the validation rows tell
+    (`choose_strength`). The weights are rounded to 255 steps, as an int8 graph keeps them.
 
     Parameters
     ----------
@@ -125,11 +125,27 @@ def _features(ids: Sequence[npt.NDArray[np.int32]], buckets: int) -> csr_array:
 
 def _regression(features: csr_array, truth: npt.NDArray[np.int8], languages: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The weight of every bucket, shape (buckets,)."""
-    rarity = np.log((1 + len(truth)) / (1 + (features > 0).sum(axis=0))) + 1  # of a bucket: TF-IDF's second half, smoothed
+    worth = _worth(features, truth, languages)
     row = np.arange(len(truth), dtype=np.int32)
     of_language = csr_array((np.full(len(truth), _FREE), (row, languages.astype(np.int32))))
-    columns = hstack([features @ diags_array(rarity), of_language], format="csr")
+    columns = hstack([features @ diags_array(worth), of_language], format="csr")
     model = LogisticRegression(C=_WEAK_PENALTY, solver="liblinear", dual=True, max_iter=1_000, random_state=0)
     model.fit(columns, truth)
-    weight: npt.NDArray[np.float64] = model.coef_[0, : features.shape[1]] * rarity
+    weight: npt.NDArray[np.float64] = model.coef_[0, : features.shape[1]] * worth
     return weight
+
+
+def _worth(features: csr_array, truth: npt.NDArray[np.int8], languages: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """How much a bucket is listened to, shape (buckets,): by how rare it is, and how unevenly the classes use it.
+
+    The first is TF-IDF's second half, smoothed. The second is the size of the log-count ratio of "Baselines and Bigrams" (Wang and
+    Manning 2012), here against the counts that its languages' shares of positives would give, so that a language's common words count
+    as even.
+    """
+    there = (features > 0).astype(np.float64).T
+    share = (np.bincount(languages, truth) / np.maximum(np.bincount(languages), 1))[languages]  # of positives, in each row's language
+    rarity = np.log((1 + len(truth)) / (1 + there.sum(axis=1))) + 1
+    positive = np.log((there @ truth + 1) / (there @ share + 1))
+    negative = np.log((there @ (1 - truth) + 1) / (there @ (1 - share) + 1))
+    worth: npt.NDArray[np.float64] = rarity * np.abs(positive - negative)
+    return worth

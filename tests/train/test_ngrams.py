@@ -1,6 +1,7 @@
 """N-grams beside the encoder: what they add, by hand; when they are used; and that they travel with the model."""
 
 import random
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.metrics import roc_auc_score
 
 from tests.conftest import tiny_settings
 from train.encoder import BOS, EOS, Encoder, load_encoder
 from train.model import MultiHeadClassifier, build_classifier
-from train.ngrams import PieceNgrams, choose_strength, fit_ngrams, hashed, ngram_logits
+from train.ngrams import PieceNgrams, _worth, choose_strength, fit_ngrams, hashed, ngram_logits
 from train.tokenised import TokenisedRows, collate
 
 PIECES = range(100, 116)
@@ -94,6 +96,21 @@ def test_a_gain_that_is_sure_but_small_is_not_worth_it() -> None:
         for start in (200, 600, 1000):
             logits[start : start + wrong] = 2.0
         assert choose_strength(logits, scores, labels, languages) == strength
+
+
+def test_what_a_bucket_is_worth_by_hand() -> None:
+    features = csr_array(np.array([[2, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 0]]))
+    truth, languages = np.array([1, 1, 0, 1, 0], np.int8), np.array([0, 0, 0, 2, 2])  # two positives of three, one of two
+    often = [3, 4, 2, 0]
+    positives, expected = [2, 2, 1, 0], [2, 2 / 3 * 2 + 1 / 2 * 2, 2 / 3 + 1 / 2, 0]
+    rest = [(n - seen + 1) / (n - asked + 1) for n, seen, asked in zip(often, positives, expected, strict=True)]
+    by_hand = [
+        (log(6 / (n + 1)) + 1) * abs(log((seen + 1) / (asked + 1)) - log(other))
+        for n, seen, asked, other in zip(often, positives, expected, rest, strict=True)
+    ]
+    assert by_hand[0] == 0, "met as often in positives as its language would have it"
+    assert by_hand[3] == 0, "never met"
+    np.testing.assert_allclose(_worth(features, truth, languages), by_hand, atol=1e-12)
 
 
 def test_nothing_to_learn_or_to_judge_by_is_no_error(encoder: Encoder) -> None:
