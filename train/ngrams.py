@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array, diags_array, hstack
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from torch import nn
 
 from train.labels import MASKED
 from train.tokenised import TokenisedRows
-from train.validation import language_metrics
+from train.validation import MIN_PER_CLASS
 
 Floats = npt.NDArray[np.floating[Any]]
 _FACTOR = 1_000_003  # of a pair's first piece; its products with ids are exact in 64 bits
@@ -26,6 +27,7 @@ _STEPS = 127  # of a weight on either side of zero
 _WEAK_PENALTY = 0.1  # scikit-learn's C, for features some ten times as large as rows scaled to length 1
 _FREE = 50.0  # a language's own column is so large that the penalty hardly holds its weight back
 _WORTH = 0.005  # of AUPRC, that n-grams must bring: a head that reads single words is easier to mislead and to evade
+_DRAWS = 100  # of validation rows, which tell a standard error to within 7%
 STRENGTHS = (0, 0.25, 0.5, 1, 2, 4, 8)  # of the n-grams beside the encoder's logits; few rows leave them small weights
 
 
@@ -89,20 +91,31 @@ def fit_ngrams(
 def choose_strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8], languages: Sequence[str]) -> float:
     """How much of the n-grams' scores to add to a head's logits: what gives the languages the highest AUPRC on average.
 
-    But none if that gains less than `_WORTH`, or less than two standard errors of the mean over the languages, as chance may.
+    But none if that gains less than `_WORTH`, or less than two standard errors of the mean gain, as other rows of the same languages
+    may (bootstrap within each language and class).
     """
-    reached = []
-    for strength in STRENGTHS:
-        mixed = (logits + strength * scores).astype(np.float32)
-        figures = language_metrics(mixed[:, None], labels[:, None], languages, ["head"])
-        reached.append([value for name, value in figures.items() if name.startswith("head/") and name.endswith("/auprc")])
-    auprc = np.asarray(reached)  # (strengths, languages)
-    if not auprc.size:
+    spoken, cells = np.asarray(languages), []
+    for language in np.unique(spoken):
+        judged = (spoken == language) & (labels != MASKED)
+        classes = [np.flatnonzero(judged & (labels == label)) for label in (0, 1)]
+        if min(map(len, classes)) >= MIN_PER_CLASS:
+            cells.append(classes)
+    if not cells:
         return 0.0
-    best = int(auprc.mean(axis=1).argmax())  # of equals the weakest
-    gained = auprc[best] - auprc[0]
-    error = gained.std(ddof=1) / len(gained) ** 0.5 if len(gained) > 1 else 0.0
-    return float(STRENGTHS[best]) if gained.mean() > max(_WORTH, 2 * error) else 0.0
+
+    def auprc(strength: float, rows: npt.NDArray[np.int64]) -> float:
+        return float(average_precision_score(labels[rows], logits[rows] + strength * scores[rows]))
+
+    reached = [np.mean([auprc(strength, np.concatenate(classes)) for classes in cells]) for strength in STRENGTHS]
+    best = int(np.argmax(reached))  # of equals the weakest
+    if reached[best] - reached[0] <= _WORTH:
+        return 0.0
+    rng, variances = np.random.default_rng(0), []
+    for classes in cells:
+        drawn = [np.concatenate([rng.choice(rows, len(rows)) for rows in classes]) for _ in range(_DRAWS)]
+        variances.append(np.var([auprc(STRENGTHS[best], rows) - auprc(0, rows) for rows in drawn], ddof=1))
+    error = np.sqrt(np.sum(variances)) / len(cells)
+    return float(STRENGTHS[best]) if reached[best] - reached[0] > 2 * error else 0.0
 
 
 def ngram_logits(ngrams: PieceNgrams, rows: TokenisedRows) -> npt.NDArray[np.float32]:

@@ -98,6 +98,16 @@ def test_a_gain_that_is_sure_but_small_is_not_worth_it() -> None:
         assert choose_strength(logits, scores, labels, languages) == strength
 
 
+def test_that_languages_gain_unlike_is_no_reason_against_it() -> None:
+    labels = np.tile(np.repeat([1, 0], [200, 200]).astype(np.int8), 3)
+    languages = [language for language in ("ps", "sd", "ur") for _ in range(400)]
+    scores = np.where(labels == 1, 1.0, -1.0)
+    logits = np.where(labels == 1, 1.0, -1.0).astype(np.float32)
+    for start, wrong in ((200, 120), (600, 8), (1000, 8)):
+        logits[start : start + wrong] = 2.0
+    assert choose_strength(logits, scores, labels, languages) > 0
+
+
 def test_what_a_bucket_is_worth_by_hand() -> None:
     features = csr_array(np.array([[2, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 0]]))
     truth, languages = np.array([1, 1, 0, 1, 0], np.int8), np.array([0, 0, 0, 2, 2])  # two positives of three, one of two
