@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve
 
 from data_prep.command import UserError
@@ -177,16 +177,35 @@ def choose_threshold(probabilities: Floats, truth: Labels, settings: PolicySetti
 
 
 def best_f1_threshold(probabilities: Floats, truth: Labels) -> float:
-    """The threshold with the best F1, half-way to the next lower score so that rounding cannot flip a row; 0.5 without both classes.
+    """The threshold with the best F1 to be expected; 0.5 without both classes.
+
+    Expected, because the F1 that few positives had by chance jumps from row to row: each row counts as positive as often as a
+    logistic curve fitted to all of them says (`platt_scaled`), and those above the threshold are flagged (Lipton et al. 2014). It lies
+    half-way to the next lower score, so that rounding cannot flip a row.
 
     >>> round(best_f1_threshold(np.array([0.1, 0.2, 0.6, 0.8]), np.array([0, 0, 1, 1], dtype=np.int8)), 6)
     0.4
     """
     if len(np.unique(truth)) < 2:
         return 0.5
-    precision, recall, thresholds = precision_recall_curve(truth, probabilities)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return _below(float(thresholds[int(np.argmax(f1[:-1]))]), probabilities)
+    order = np.argsort(-probabilities)
+    ranked, positive = probabilities[order], platt_scaled(logit(np.clip(probabilities, 1e-12, 1 - 1e-12)), truth)[order]
+    flagged = np.flatnonzero(np.diff(ranked, append=-1)) + 1  # rows above a threshold: equal scores stay together
+    f1 = 2 * positive.cumsum()[flagged - 1] / (flagged + positive.sum())
+    return _below(float(ranked[flagged[int(np.argmax(f1))] - 1]), probabilities)
+
+
+def platt_scaled(logits: Floats, truth: Labels) -> Floats:
+    """Probabilities by a slope and an intercept of these rows' own (Platt 1999, whose targets keep both finite where classes part)."""
+    positives, negatives = (truth == 1).sum(), (truth == 0).sum()
+    target = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def negative_log_likelihood(line: Floats) -> float:
+        scaled = line[0] * logits + line[1]
+        return float(np.mean(np.logaddexp(0, scaled) - target * scaled))
+
+    slope, intercept = minimize(negative_log_likelihood, [1.0, 0.0]).x
+    return np.asarray(expit(slope * logits + intercept))
 
 
 def threshold_for_fpr(negatives: Floats, rate: float, scores: Floats | None = None) -> float:
