@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, logit
+from sklearn.metrics import f1_score, precision_recall_curve
 
 from data_prep.command import UserError
 from train.labels import MASKED
@@ -14,6 +15,7 @@ from train.policy import (
     choose_threshold,
     fit_policy,
     fit_temperature,
+    platt_scaled,
     shrink_temperature,
     threshold_for_fpr,
 )
@@ -38,6 +40,46 @@ def test_the_threshold_maximises_f1() -> None:
     truth = np.array([1, 1, 0, 1, 0, 0], dtype=np.int8)
     # flagging the first four gives precision 3/4, recall 1, F1 6/7: the best of all cuts
     assert 0.2 < best_f1_threshold(probabilities, truth) < 0.6
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.05, 0.2, 0.3, 0.31, 0.6, 0.9]), st.booleans()), min_size=2, max_size=30))
+def test_no_threshold_has_a_better_expected_f1(rows: list[tuple[float, bool]]) -> None:
+    probabilities, truth = np.asarray([score for score, _ in rows]), np.asarray([label for _, label in rows], dtype=np.int8)
+    if len(set(truth.tolist())) < 2:
+        return
+    positive = platt_scaled(logit(probabilities), truth)
+    expected = [
+        2 * positive[probabilities >= threshold].sum() / ((probabilities >= threshold).sum() + positive.sum())
+        for threshold in (best_f1_threshold(probabilities, truth), *probabilities)
+    ]
+    assert expected[0] == pytest.approx(max(expected))
+
+
+def test_few_positives_tell_a_better_threshold_than_their_own_best_f1() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = (rng.random(count) < 0.08).astype(np.int8)
+        return expit(rng.normal(2.0 * truth - 3, 1.2)), truth
+
+    many, gold = rows(50_000)
+    reached = []
+    for _ in range(40):
+        probabilities, truth = rows(600)
+        precision, recall, thresholds = precision_recall_curve(truth, probabilities)
+        luckiest = thresholds[np.argmax((precision * recall)[:-1] / np.maximum(precision + recall, 1e-12)[:-1])]
+        reached.append([f1_score(gold, many >= threshold) for threshold in (best_f1_threshold(probabilities, truth), luckiest)])
+    expected, lucky = np.mean(reached, axis=0)
+    assert expected > lucky + 0.005
+
+
+def test_platt_s_curve_finds_slope_and_intercept_and_stays_finite() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 20_000)
+    truth = (rng.random(20_000) < expit(0.5 * logits - 1)).astype(np.int8)
+    np.testing.assert_allclose(platt_scaled(logits, truth), expit(0.5 * logits - 1), atol=0.02)
+    apart = platt_scaled(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1], dtype=np.int8))
+    assert 0.1 < apart[0] < 0.3, "one of four rows would be wrong, as far as two of a class can tell"
 
 
 def fitted() -> tuple[Policy, PolicySettings]:
