@@ -108,9 +108,10 @@ def plot_policy(
             thresholds, flags[negatives].mean(axis=0) if negatives.any() else np.zeros(201), color="#b42318", label="false-positive rate"
         )
         sweep.axvline(decided.threshold, color="black", label="threshold")
-        for language, own in decided.languages.items():
-            sweep.axvline(own.threshold, color="#9aa5b1", linewidth=0.8)
-            sweep.text(own.threshold, 1.01, language, fontsize=7, ha="center", transform=sweep.get_xaxis_transform())
+        for place, (threshold, language) in enumerate(sorted((own.threshold, language) for language, own in decided.languages.items())):
+            sweep.axvline(threshold, color="#9aa5b1", linewidth=0.8)
+            height = 1.01 + 0.03 * (place % 3)  # neighbours' names may be wider than what lies between their lines
+            sweep.text(threshold, height, language, fontsize=7, ha="center", transform=sweep.get_xaxis_transform())
         sweep.set(xlabel="threshold (thin lines: languages with one of their own)", xlim=(0, 1), ylim=(0, 1))
         sweep.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         for axes in row:
