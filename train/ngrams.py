@@ -24,9 +24,9 @@ Floats = npt.NDArray[np.floating[Any]]
 _FACTOR = 1_000_003  # of a pair's first piece; its products with ids are exact in 64 bits
 _PRIME = 2_147_483_647
 _STEPS = 127  # of a weight on either side of zero
-_WEAK_PENALTY = 0.1  # scikit-learn's C, for features some ten times as large as rows scaled to length 1
+_WEAK_PENALTY = 0.1  # scikit-learn's C, from a third to three times which validation rows hardly tell apart
 _FREE = 50.0  # a language's own column is so large that the penalty hardly holds its weight back
-_WORTH = 0.005  # of AUPRC, that n-grams must bring: a head that reads single words is easier to mislead and to evade
+_LEAST_GAIN = 0.005  # of AUPRC, without which there are none: a head that reads single words is easier to mislead and to evade
 _DRAWS = 100  # of validation rows, which tell a standard error to within 7%
 STRENGTHS = (0, 0.25, 0.5, 1, 2, 4, 8)  # of the n-grams beside the encoder's logits; few rows leave them small weights
 
@@ -62,8 +62,8 @@ def fit_ngrams(
 ) -> tuple[PieceNgrams, list[float]]:
     """N-grams beside a classifier, and how strong they are in each head: 0 where they do not help.
 
-    Per head, logistic regression on the training rows, whose columns weigh as much as `_worth` says, with a constant of each language's
-    own, so that no n-gram is blamed for how many positives its language's rows have; how strong, the validation rows tell
+    Per head, logistic regression on the training rows, with columns as large as n-grams are salient (`_salience`) and a constant of each
+    language's own, so that no n-gram is blamed for how many positives its language's rows have; how strong, the validation rows tell
     (`choose_strength`). The weights are rounded to 255 steps, as an int8 graph keeps them.
 
     Parameters
@@ -91,7 +91,7 @@ def fit_ngrams(
 def choose_strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8], languages: Sequence[str]) -> float:
     """How much of the n-grams' scores to add to a head's logits: what gives the languages the highest AUPRC on average.
 
-    But none if that gains less than `_WORTH`, or less than two standard errors of the mean gain, as other rows of the same languages
+    But none if that gains less than `_LEAST_GAIN`, or less than two standard errors of the mean gain, as other rows of the same languages
     may (bootstrap within each language and class).
     """
     spoken, cells = np.asarray(languages), []
@@ -108,7 +108,7 @@ def choose_strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8]
 
     reached = [np.mean([auprc(strength, np.concatenate(classes)) for classes in cells]) for strength in STRENGTHS]
     best = int(np.argmax(reached))  # of equals the weakest
-    if reached[best] - reached[0] <= _WORTH:
+    if reached[best] - reached[0] <= _LEAST_GAIN:
         return 0.0
     rng, variances = np.random.default_rng(0), []
     for classes in cells:
@@ -138,18 +138,18 @@ def _features(ids: Sequence[npt.NDArray[np.int32]], buckets: int) -> csr_array:
 
 def _regression(features: csr_array, truth: npt.NDArray[np.int8], languages: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The weight of every bucket, shape (buckets,)."""
-    worth = _worth(features, truth, languages)
+    salience = _salience(features, truth, languages)
     row = np.arange(len(truth), dtype=np.int32)
     of_language = csr_array((np.full(len(truth), _FREE), (row, languages.astype(np.int32))))
-    columns = hstack([features @ diags_array(worth), of_language], format="csr")
+    columns = hstack([features @ diags_array(salience), of_language], format="csr")
     model = LogisticRegression(C=_WEAK_PENALTY, solver="liblinear", dual=True, max_iter=1_000, random_state=0)
     model.fit(columns, truth)
-    weight: npt.NDArray[np.float64] = model.coef_[0, : features.shape[1]] * worth
+    weight: npt.NDArray[np.float64] = model.coef_[0, : features.shape[1]] * salience
     return weight
 
 
-def _worth(features: csr_array, truth: npt.NDArray[np.int8], languages: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """How much a bucket is listened to, shape (buckets,): by how rare it is, and how unevenly the classes use it.
+def _salience(features: csr_array, truth: npt.NDArray[np.int8], languages: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """How salient a bucket is, shape (buckets,): by how rare it is, and how unevenly the classes use it.
 
     The first is TF-IDF's second half, smoothed. The second is the size of the log-count ratio of "Baselines and Bigrams" (Wang and
     Manning 2012), here against the counts that its languages' shares of positives would give, so that a language's common words count
@@ -160,5 +160,5 @@ def _worth(features: csr_array, truth: npt.NDArray[np.int8], languages: npt.NDAr
     rarity = np.log((1 + len(truth)) / (1 + there.sum(axis=1))) + 1
     positive = np.log((there @ truth + 1) / (there @ share + 1))
     negative = np.log((there @ (1 - truth) + 1) / (there @ (1 - share) + 1))
-    worth: npt.NDArray[np.float64] = rarity * np.abs(positive - negative)
-    return worth
+    salience: npt.NDArray[np.float64] = rarity * np.abs(positive - negative)
+    return salience

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from tests.conftest import tiny_settings
 from train.encoder import BOS, EOS, Encoder, load_encoder
 from train.model import MultiHeadClassifier, build_classifier
-from train.ngrams import PieceNgrams, _worth, choose_strength, fit_ngrams, hashed, ngram_logits
+from train.ngrams import PieceNgrams, _salience, choose_strength, fit_ngrams, hashed, ngram_logits
 from train.tokenised import TokenisedRows, collate
 
 PIECES = range(100, 116)
@@ -120,7 +120,7 @@ def test_what_a_bucket_is_worth_by_hand() -> None:
     ]
     assert by_hand[0] == 0, "met as often in positives as its language would have it"
     assert by_hand[3] == 0, "never met"
-    np.testing.assert_allclose(_worth(features, truth, languages), by_hand, atol=1e-12)
+    np.testing.assert_allclose(_salience(features, truth, languages), by_hand, atol=1e-12)
 
 
 def test_nothing_to_learn_or_to_judge_by_is_no_error(encoder: Encoder) -> None:
