@@ -142,11 +142,11 @@ def fit_temperature(logits: Floats, truth: Labels) -> float:
     if len(np.unique(truth)) < 2:
         return 1.0
 
-    def negative_log_likelihood(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, scaled) - truth * scaled))
-
-    result = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    result = minimize_scalar(
+        lambda log_temperature: _negative_log_likelihood(logits / np.exp(log_temperature), truth),
+        bounds=(np.log(0.05), np.log(20)),
+        method="bounded",
+    )
     return float(np.exp(result.x))
 
 
@@ -200,12 +200,15 @@ def platt_scaled(logits: Floats, truth: Labels) -> Floats:
     positives, negatives = (truth == 1).sum(), (truth == 0).sum()
     target = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
-    def negative_log_likelihood(line: Floats) -> float:
-        scaled = line[0] * logits + line[1]
-        return float(np.mean(np.logaddexp(0, scaled) - target * scaled))
+    def misfit(line: Floats) -> float:
+        return _negative_log_likelihood(line[0] * logits + line[1], target)
 
-    slope, intercept = minimize(negative_log_likelihood, [1.0, 0.0]).x
+    slope, intercept = minimize(misfit, [1.0, 0.0]).x
     return np.asarray(expit(slope * logits + intercept))
+
+
+def _negative_log_likelihood(logits: Floats, target: Floats | Labels) -> float:
+    return float(np.mean(np.logaddexp(0, logits) - target * logits))
 
 
 def threshold_for_fpr(negatives: Floats, rate: float, scores: Floats | None = None) -> float:
