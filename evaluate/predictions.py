@@ -125,7 +125,7 @@ def _decide(
     languages = rows["language"][:]
     probabilities = np.stack([policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)], axis=1)
     thresholds = np.asarray([[policy.heads[head].threshold_of(language) for head in heads] for language in languages])
-    bands = np.asarray([policy.heads[head].review_band for head in heads])
+    near = [policy.heads[head].near_threshold(probabilities[:, column], thresholds[:, column]) for column, head in enumerate(heads)]
     return Scored(
         name=name,
         kind=kind,
@@ -135,7 +135,7 @@ def _decide(
         labels=label_matrix(rows, heads),
         probabilities=probabilities,
         flagged=probabilities >= thresholds,
-        decided=np.abs(probabilities - thresholds) >= bands,
+        decided=~np.stack(near, axis=1),
         policy=policy,
         record=record,
         classifier=classifier,

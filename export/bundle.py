@@ -109,7 +109,7 @@ def _contract(
 ) -> dict[str, Any]:
     hashed = [*sorted(folder.glob("model*.onnx*")), folder / "tokenizer.json"]
     return {
-        "version": 2,
+        "version": 3,
         "heads": list(run.model.config.heads),
         "inputs": {name: {"type": "int64", "axes": ["batch", "sequence"]} for name in INPUTS},
         "outputs": {
@@ -117,8 +117,8 @@ def _contract(
             OUTPUTS[1]: {
                 "type": "float32",
                 "axes": ["batch", "heads"],
-                "meaning": "sigmoid(logit / policy.heads[head].temperature); where a language has a temperature of its own, compute "
-                "the probability from `logits` with that one instead",
+                "meaning": "sigmoid(logit / temperature + intercept), both of policy.heads[head]; where a language has its own, compute "
+                "the probability from `logits` with those instead",
             },
             OUTPUTS[2]: {"type": "float32", "axes": ["batch", "embedding"], "meaning": "L2-normalised vector"},
         },
@@ -127,9 +127,10 @@ def _contract(
         "pad_id": PAD,
         "score": "an estimate of the probability that a person who follows the labels' definition would say yes, for text like the "
         "validation rows; it orders posts for review and is no measure of harm",
-        "probability": "sigmoid(logit / temperature), temperature = policy.heads[head].languages[language].temperature if there is one, "
-        "else policy.heads[head].temperature",
-        "decision": "review where the language's tier is not_evaluated (or not named) or |probability - threshold| < review_band; "
+        "probability": "sigmoid(logit / temperature + intercept), both of policy.heads[head].languages[language] if that is there, else of "
+        "policy.heads[head]",
+        "decision": "review where the language's tier is not_evaluated (or not named), or where the odds, probability / (1 - probability), "
+        "are less than review_odds times the threshold's and the threshold's less than review_odds times the odds; "
         "else flag if probability >= threshold, else pass",
         "opset": settings.opset,
         "variants": {name: {"file": _file(name), "tolerance": TOLERANCE[name], "parity": parity} for name, parity in parities.items()},

@@ -25,11 +25,11 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 def decide(policy: dict[str, Any], head: str, language: str, logit: float) -> tuple[float, str]:
     """Calibrated probability and decision of one head; a language without evidence goes to review."""
-    of_head = policy["heads"][head]
-    applies = {**of_head, **of_head["languages"].get(language, {})}
-    probability = float(1 / (1 + np.exp(np.clip(-np.float64(logit) / applies["temperature"], -700, 700))))
+    applies = (of_head := policy["heads"][head]) | of_head["languages"].get(language, {})
+    probability = float(1 / (1 + np.exp(np.clip(-np.float64(logit) / applies["temperature"] - applies["intercept"], -700, 700))))
     tier = policy["tiers"].get(head, {}).get(language, "not_evaluated")
-    if tier == "not_evaluated" or abs(probability - applies["threshold"]) < of_head["review_band"]:
+    above, below = probability * (1 - applies["threshold"]), applies["threshold"] * (1 - probability)  # their ratio is that of the odds
+    if tier == "not_evaluated" or (above < applies["review_odds"] * below and below < applies["review_odds"] * above):
         return probability, "review"
     return probability, "flag" if probability >= applies["threshold"] else "pass"
 

@@ -18,17 +18,20 @@ OUTPUTS = ("logits", "probabilities", "sentence_embedding")
 
 
 class ServingGraph(nn.Module):
-    """The classifier with tensors, rather than a dataclass, as its outputs, and the heads' temperatures inside."""
+    """The classifier with tensors, rather than a dataclass, as its outputs, and the heads' calibrations inside."""
 
     def __init__(self, model: MultiHeadClassifier, policy: Policy) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("temperature", torch.tensor([policy.heads[head].temperature for head in model.config.heads]))
+        fitted = [policy.heads[head] for head in model.config.heads]
+        self.register_buffer("temperature", torch.tensor([head.temperature for head in fitted]))
+        self.register_buffer("intercept", torch.tensor([head.intercept for head in fitted]))
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """`logits` and `probabilities` (batch, heads), `sentence_embedding` (batch, dimension) of ids and mask (batch, sequence)."""
         output = self.model(input_ids, attention_mask)
-        return output.logits, torch.sigmoid(output.logits / self.temperature), output.sentence_embedding
+        probabilities = torch.sigmoid(output.logits / self.temperature + self.intercept)
+        return output.logits, probabilities, output.sentence_embedding
 
 
 def export_graph(model: MultiHeadClassifier, policy: Policy, opset: int) -> onnx.ModelProto:

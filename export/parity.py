@@ -19,7 +19,7 @@ SHAPES = ((1, 2), (1, 7), (3, 16), (5, 33), (2, 64), (8, 48))
 class Parity:
     """Largest absolute differences over all shapes, and how many decisions at the global thresholds differ.
 
-    Probabilities are compared with the policy's, under the heads' own temperatures.
+    Probabilities are compared with the policy's, under the heads' own calibrations.
     """
 
     rows: int

@@ -30,7 +30,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "encoder.reserve": (0, math.inf),
     "adaptation.epochs": (0, math.inf),
     "policy.target_value": (0, 1),
-    "policy.review_band": (0, 0.5),
+    "policy.review_odds": (1, math.inf),
     "policy.max_neutral_fpr": (0, 1),
     "ngram_buckets": (0, 2**30),
     "projection.dimension": (1, math.inf),

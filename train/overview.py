@@ -77,7 +77,7 @@ def plot_policy(
     """Write `policy.png`: per head the reliability of its probabilities, and what each threshold would have done on validation.
 
     Reliability: rows in bins of equal size by probability, the observed share of positives against the mean probability,
-    over all languages and for those with a temperature of their own. Sweep: precision, recall and false-positive rate
+    over all languages and for those with a calibration of their own. Sweep: precision, recall and false-positive rate
     over all languages against the threshold; the vertical lines are the chosen ones.
     """
     heads = list(policy.heads)

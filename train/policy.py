@@ -2,11 +2,13 @@
 
 Fitted on the validation split at the end of training, never on test. It travels as `policy.json`:
 
-    {"heads": {head: {"temperature": float, "threshold": float, "review_band": float,
-                      "languages": {language: {"temperature": float, "threshold": float, "negatives": int, "positives": int}}}},
+    {"heads": {head: {"temperature": float, "intercept": float, "threshold": float, "review_odds": float,
+                      "languages": {language: {"temperature": float, "intercept": float, "threshold": float,
+                                               "negatives": int, "positives": int}}}},
      "tiers": {head: {language: "supported" | "provisional" | "not_evaluated"}}}
 
-A language that `tiers` does not name is not evaluated, and its posts all go to review.
+The calibrated probability is sigmoid(logit / temperature + intercept): training draws positives and negatives in other shares than rows
+come in, which a temperature alone cannot put right. A language that `tiers` does not name is not evaluated, and its posts all go to review.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve
 
@@ -30,9 +32,10 @@ NOT_EVALUATED = "not_evaluated"
 
 @dataclass
 class LanguagePolicy:
-    """A language's own temperature and threshold, and the validation rows they rest on."""
+    """A language's own calibration and threshold, and the validation rows they rest on."""
 
     temperature: float
+    intercept: float
     threshold: float
     negatives: int
     positives: int
@@ -40,17 +43,29 @@ class LanguagePolicy:
 
 @dataclass
 class HeadPolicy:
-    """Calibration and threshold of one head; the threshold is a calibrated probability."""
+    """Calibration and threshold of one head; the threshold is a calibrated probability, and what is near it goes to a person first.
+
+    Near: with odds less than `review_odds` times the threshold's, and more than the threshold's divided by it. A band of odds is as
+    wide for a head whose threshold is 0.1 as for one at a half.
+    """
 
     temperature: float
+    intercept: float
     threshold: float
-    review_band: float
+    review_odds: float
     languages: dict[str, LanguagePolicy] = field(default_factory=dict)
 
     def probability(self, logits: npt.ArrayLike, languages: Sequence[str] | None = None) -> Floats:
-        """Calibrated probabilities of logits, each by its language's temperature; without languages by the head's."""
-        temperature = self.temperature if languages is None else np.asarray([self.of(language).temperature for language in languages])
-        return np.asarray(expit(np.asarray(logits, dtype=np.float64) / temperature))
+        """Calibrated probabilities of logits, each by its language's calibration; without languages by the head's."""
+        applying = [self] if languages is None else [self.of(language) for language in languages]
+        temperature, intercept = np.asarray([(applies.temperature, applies.intercept) for applies in applying]).reshape(-1, 2).T
+        return calibrated(np.asarray(logits, dtype=np.float64), temperature, intercept)
+
+    def near_threshold(self, probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
+        """Which calibrated probabilities lie in the review band around their thresholds."""
+        above, below = probabilities * (1 - thresholds), thresholds * (1 - probabilities)
+        near: npt.NDArray[np.bool_] = (above < self.review_odds * below) & (below < self.review_odds * above)
+        return near
 
     def threshold_of(self, language: str) -> float:
         """The threshold that applies to a language."""
@@ -74,13 +89,12 @@ class Policy:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Policy":
-        """The inverse of `to_json`; a language without a temperature of its own has the head's."""
+        """The inverse of `to_json`; a language without a calibration of its own has the head's, and earlier versions had no intercept."""
         heads = {}
         for name, head in document["heads"].items():
-            own = {
-                language: LanguagePolicy(**{"temperature": head["temperature"], **value}) for language, value in head["languages"].items()
-            }
-            heads[name] = HeadPolicy(head["temperature"], head["threshold"], head["review_band"], own)
+            shared = {"temperature": head["temperature"], "intercept": head.get("intercept", 0.0)}
+            own = {language: LanguagePolicy(**{**shared, **value}) for language, value in head["languages"].items()}
+            heads[name] = HeadPolicy(**shared, threshold=head["threshold"], review_odds=head.get("review_odds", 1.5), languages=own)
         return cls(heads, document["tiers"])
 
 
@@ -92,13 +106,13 @@ def fit_policy(
     settings: PolicySettings,
     neutral: npt.NDArray[np.bool_] | None = None,
 ) -> Policy:
-    """Fit temperatures and thresholds on validation rows.
+    """Fit calibrations and thresholds on validation rows.
 
-    Per head one temperature and one threshold over all languages. A language with enough negatives and positives gets its
-    own: the temperature shrunk towards the head's (`shrink_temperature`), the threshold by the same target. Then no
-    threshold may flag more neutral rows of any language than `max_neutral_fpr` allows: a language that shares the head's
-    threshold raises it for all that share it, because it has too few rows for one of its own. A head without both
-    classes in validation keeps probability 0.5.
+    Per head one temperature, one intercept and one threshold over all languages. A language with enough negatives and positives gets its
+    own: the temperature shrunk towards the head's (`shrink_temperature`), then the intercept, which few rows tell, and the threshold by
+    the same target. Then no threshold may flag more neutral rows of any language than `max_neutral_fpr` allows: a language that shares
+    the head's threshold raises it for all that share it, because it has too few rows for one of its own. A head without both classes in
+    validation keeps threshold 0.5.
 
     Parameters
     ----------
@@ -119,35 +133,50 @@ def fit_policy(
     for column, head in enumerate(heads):
         judged = labels[:, column] != MASKED
         truth, scores, spoken = labels[judged, column], logits[judged, column].astype(np.float64), language_of[judged]
-        temperature = fit_temperature(scores, truth)
-        policy = HeadPolicy(temperature, 0.5, settings.review_band)
+        temperature, intercept = fit_calibration(scores, truth)
+        policy = HeadPolicy(temperature, intercept, 0.5, settings.review_odds)
         policy.threshold = choose_threshold(policy.probability(scores), truth, settings)
         for language in sorted(set(spoken.tolist())):
             rows = spoken == language
             positives, negatives = int((truth[rows] == 1).sum()), int((truth[rows] == 0).sum())
             if negatives >= settings.min_negatives and positives >= settings.min_positives:
-                own = shrink_temperature(
-                    fit_temperature(scores[rows], truth[rows]), temperature, min(positives, negatives), settings.shrinkage
-                )
-                threshold = choose_threshold(expit(scores[rows] / own), truth[rows], settings)
-                policy.languages[language] = LanguagePolicy(own, threshold, negatives, positives)
+                own, _ = fit_calibration(scores[rows], truth[rows])
+                own = shrink_temperature(own, temperature, min(positives, negatives), settings.shrinkage)
+                _, intercept = fit_calibration(scores[rows], truth[rows], own)
+                threshold = choose_threshold(calibrated(scores[rows], own, intercept), truth[rows], settings)
+                policy.languages[language] = LanguagePolicy(own, intercept, threshold, negatives, positives)
         if neutral is not None:
             _spare_neutral_text(policy, scores, spoken, neutral[judged, column], settings)
         fitted[head] = policy
     return Policy(fitted, {head: {} for head in heads})
 
 
-def fit_temperature(logits: Floats, truth: Labels) -> float:
-    """The temperature that minimises the negative log-likelihood (Guo et al. 2017), within [0.05, 20]; 1 without both classes."""
-    if len(np.unique(truth)) < 2:
-        return 1.0
+def calibrated(logits: Floats, temperature: float | Floats, intercept: float | Floats) -> Floats:
+    """Probabilities of logits."""
+    return np.asarray(expit(logits / temperature + intercept))
 
-    result = minimize_scalar(
-        lambda log_temperature: _negative_log_likelihood(logits / np.exp(log_temperature), truth),
-        bounds=(np.log(0.05), np.log(20)),
-        method="bounded",
-    )
-    return float(np.exp(result.x))
+
+def fit_calibration(logits: Floats, truth: Labels, temperature: float | None = None) -> tuple[float, float]:
+    """Temperature, within [0.05, 20], and intercept that minimise the negative log-likelihood; 1 and 0 without both classes.
+
+    Those of Platt (1999), whose targets, a little short of 1 and 0, keep both finite where the classes part. A temperature that is
+    given stays, and the intercept is fitted to it.
+    """
+    positives, negatives = (truth == 1).sum(), (truth == 0).sum()
+    if not positives or not negatives:
+        return (1.0 if temperature is None else temperature), 0.0
+    target = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def misfit(line: Floats) -> tuple[float, Floats]:
+        calibrated_logits = line[0] * logits + line[1]
+        excess = expit(calibrated_logits) - target
+        loss = np.mean(np.logaddexp(0, calibrated_logits) - target * calibrated_logits)
+        return float(loss), np.array([np.mean(excess * logits), np.mean(excess)])
+
+    slopes = (1 / 20, 1 / 0.05) if temperature is None else (1 / temperature, 1 / temperature)
+    begin = [np.clip(1.0, *slopes), 0.0]
+    slope, intercept = minimize(misfit, begin, jac=True, method="L-BFGS-B", bounds=[slopes, (None, None)], tol=1e-12).x
+    return float(1 / slope), float(intercept)
 
 
 def shrink_temperature(own: float, shared: float, evidence: int, shrinkage: float) -> float:
@@ -180,7 +209,7 @@ def best_f1_threshold(probabilities: Floats, truth: Labels) -> float:
     """The threshold with the best F1 to be expected; 0.5 without both classes.
 
     Expected, because the F1 that few positives had by chance jumps from row to row: each row counts as positive as often as a
-    logistic curve fitted to all of them says (`platt_scaled`), and those above the threshold are flagged (Lipton et al. 2014). It lies
+    logistic curve fitted to all of them says (`fit_calibration`), and those above the threshold are flagged (Lipton et al. 2014). It lies
     half-way to the next lower score, so that rounding cannot flip a row.
 
     >>> round(best_f1_threshold(np.array([0.1, 0.2, 0.6, 0.8]), np.array([0, 0, 1, 1], dtype=np.int8)), 6)
@@ -189,26 +218,11 @@ def best_f1_threshold(probabilities: Floats, truth: Labels) -> float:
     if len(np.unique(truth)) < 2:
         return 0.5
     order = np.argsort(-probabilities)
-    ranked, positive = probabilities[order], platt_scaled(logit(np.clip(probabilities, 1e-12, 1 - 1e-12)), truth)[order]
+    logits = logit(np.clip(probabilities[order], 1e-12, 1 - 1e-12))
+    ranked, positive = probabilities[order], calibrated(logits, *fit_calibration(logits, truth[order]))
     flagged = np.flatnonzero(np.diff(ranked, append=-1)) + 1  # rows above a threshold: equal scores stay together
     f1 = 2 * positive.cumsum()[flagged - 1] / (flagged + positive.sum())
     return _below(float(ranked[flagged[int(np.argmax(f1))] - 1]), probabilities)
-
-
-def platt_scaled(logits: Floats, truth: Labels) -> Floats:
-    """Probabilities by a slope and an intercept of these rows' own (Platt 1999, whose targets keep both finite where classes part)."""
-    positives, negatives = (truth == 1).sum(), (truth == 0).sum()
-    target = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-
-    def misfit(line: Floats) -> float:
-        return _negative_log_likelihood(line[0] * logits + line[1], target)
-
-    slope, intercept = minimize(misfit, [1.0, 0.0]).x
-    return np.asarray(expit(slope * logits + intercept))
-
-
-def _negative_log_likelihood(logits: Floats, target: Floats | Labels) -> float:
-    return float(np.mean(np.logaddexp(0, logits) - target * logits))
 
 
 def threshold_for_fpr(negatives: Floats, rate: float, scores: Floats | None = None) -> float:
@@ -254,5 +268,5 @@ def _spare_neutral_text(
         if rows.sum() < settings.min_neutral:
             continue
         applies = policy.of(language)
-        probabilities = expit(scores[rows] / applies.temperature)
+        probabilities = calibrated(scores[rows], applies.temperature, applies.intercept)
         applies.threshold = max(applies.threshold, threshold_for_fpr(probabilities, settings.max_neutral_fpr))

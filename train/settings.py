@@ -111,16 +111,16 @@ class AdaptationSettings:
 
 @dataclass
 class PolicySettings:
-    """How temperatures and thresholds are fitted on the validation split, and when a language gets its own."""
+    """How calibrations and thresholds are fitted on the validation split, and when a language gets its own."""
 
     target: str = "f1"  # what a threshold is chosen for: the best f1, an fpr of at most target_value, a precision of at least
     target_value: float = 0.02
-    min_negatives: int = 205  # below this a language shares the head's threshold and temperature
+    min_negatives: int = 205  # below this a language shares the head's calibration and threshold
     min_positives: int = 50
     shrinkage: float = 100  # rows of the rarer class at which a language's own temperature counts half
     max_neutral_fpr: float = 0.02  # no language may have more of its neutral text flagged
     min_neutral: int = 50  # neutral rows that say something about a language
-    review_band: float = 0.1  # calibrated probability on either side of the threshold that goes to a human first
+    review_odds: float = 1.5  # posts whose odds are this many times the threshold's or nearer go to a human first: 0.4 to 0.6 for 0.5
 
 
 @dataclass

@@ -79,7 +79,9 @@ def test_the_client_runs_alone_and_repeats_the_golden_vectors(artifact: Path, tm
 def test_decisions_follow_tier_threshold_and_band(artifact: Path) -> None:
     stamp_tiers(artifact, {"propaganda": {"en": "supported", "ur": "not_evaluated"}, "violence_glorification": {}})
     classifier = open_artifact(artifact)
-    classifier.policy["heads"]["propaganda"].update(temperature=2.0, threshold=0.5, review_band=0.1, languages={"en": {"threshold": 0.7}})
+    classifier.policy["heads"]["propaganda"].update(
+        temperature=2.0, intercept=0.0, threshold=0.5, review_odds=1.5, languages={"en": {"threshold": 0.7}}
+    )
     decisions = [
         classifier.decide("propaganda", language, logit)[1]
         for language, logit in (("en", 4.0), ("en", 2.0), ("en", 0.5), ("ur", 9.0), ("xx", 9.0))

@@ -68,11 +68,12 @@ def test_a_text_scores_the_same_alone_and_among_others(tiny_workspace: Path) -> 
         assert np.abs(side_by_side - alone).max() < 2e-3, variant
 
 
-def test_per_language_temperatures_are_honoured(tiny_workspace: Path) -> None:
+def test_per_language_calibrations_are_honoured(tiny_workspace: Path) -> None:
     classifier = Classifier(tiny_workspace / "releases" / "tiny" / "artifact")
-    classifier.policy["heads"]["propaganda"].update(temperature=1.0, languages={"ur": {"temperature": 4.0, "threshold": 0.5}})
-    assert np.isclose(classifier.decide("propaganda", "ur", 4.0)[0], 1 / (1 + np.exp(-1)))
-    assert np.isclose(classifier.decide("propaganda", "en", 4.0)[0], 1 / (1 + np.exp(-4)))
+    of_urdu = {"temperature": 4.0, "intercept": -2.0, "threshold": 0.5}
+    classifier.policy["heads"]["propaganda"].update(temperature=1.0, intercept=0.5, languages={"ur": of_urdu})
+    assert np.isclose(classifier.decide("propaganda", "ur", 4.0)[0], 1 / (1 + np.exp(1)))
+    assert np.isclose(classifier.decide("propaganda", "en", 4.0)[0], 1 / (1 + np.exp(-4.5)))
 
 
 def test_an_unknown_variant_names_the_known_ones(tiny_workspace: Path) -> None:

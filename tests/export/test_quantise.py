@@ -248,7 +248,7 @@ def evidence(run: Run, tiny_workspace: Path) -> Evidence:
 
 def test_agreement_and_loss_by_hand() -> None:
     """Four rows of `en` at threshold 0.5, two of `ur` at 0.9: one `en` decision flips; only `en` has a positive to lose."""
-    policy = Policy({"a": HeadPolicy(1.0, 0.5, 0.0, {"ur": LanguagePolicy(1.0, 0.9, 1, 1)})})
+    policy = Policy({"a": HeadPolicy(1.0, 0.0, 0.5, 0.0, {"ur": LanguagePolicy(1.0, 0.0, 0.9, 1, 1)})})
     labels = np.array([[1], [0], [0], [MASKED], [0], [0]], dtype=np.int8)
     spoken = ["en"] * 4 + ["ur"] * 2
     rows = Evidence([np.zeros(2, np.int32)] * 6, labels, spoken, ["a"], policy)

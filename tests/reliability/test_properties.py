@@ -33,9 +33,9 @@ def test_a_family_is_in_one_split_and_no_row_is_lost(rows: list[tuple[str, str |
     assert (official["split"] == official["official"].map({0: "test", 1: "validation", 2: "train"})).all(), "an official row stays"
 
 
-TEMPERATURES, SHARES, COUNTS = st.floats(0.05, 20), st.floats(0, 1), st.integers(0, 10**6)
-LANGUAGES = st.dictionaries(st.text(max_size=8), st.builds(LanguagePolicy, TEMPERATURES, SHARES, COUNTS, COUNTS), max_size=3)
-HEADS = st.builds(HeadPolicy, TEMPERATURES, SHARES, st.floats(0, 0.5), LANGUAGES)
+TEMPERATURES, INTERCEPTS, SHARES, COUNTS = st.floats(0.05, 20), st.floats(-20, 20), st.floats(0, 1), st.integers(0, 10**6)
+LANGUAGES = st.dictionaries(st.text(max_size=8), st.builds(LanguagePolicy, TEMPERATURES, INTERCEPTS, SHARES, COUNTS, COUNTS), max_size=3)
+HEADS = st.builds(HeadPolicy, TEMPERATURES, INTERCEPTS, SHARES, st.floats(1, 100), LANGUAGES)
 TIERS = st.dictionaries(st.text(max_size=8), st.sampled_from(["supported", "provisional", "not_evaluated"]), max_size=3)
 
 
@@ -50,7 +50,7 @@ def test_the_clients_decision_is_the_policys(head: HeadPolicy, tiers: dict[str, 
         assert math.isclose(probability, wanted, abs_tol=1e-12)
         if tiers.get(spoken, "not_evaluated") == "not_evaluated":
             assert decision == "review"
-        elif abs(probability - head.threshold_of(spoken)) >= head.review_band:
+        elif not head.near_threshold(np.array(probability), np.array(head.threshold_of(spoken))):
             assert decision == ("flag" if probability >= head.threshold_of(spoken) else "pass")
         else:
             assert decision == "review"

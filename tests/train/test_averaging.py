@@ -99,6 +99,7 @@ def test_a_run_and_itself_are_that_run(workspace: tuple[Path, Path, list[Path]])
     for head, fitted in load_run(first).policy.heads.items():
         assert run.policy.heads[head].threshold == pytest.approx(fitted.threshold, rel=1e-4)
         assert run.policy.heads[head].temperature == pytest.approx(fitted.temperature, rel=1e-4)
+        assert run.policy.heads[head].intercept == pytest.approx(fitted.intercept, rel=1e-3)
     for name, weight in load_run(first).model.state_dict().items():
         if not name.startswith("projection"):
             torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=1e-5, atol=1e-7)

@@ -10,28 +10,50 @@ from sklearn.metrics import f1_score, precision_recall_curve
 from data_prep.command import UserError
 from train.labels import MASKED
 from train.policy import (
+    HeadPolicy,
     Policy,
     best_f1_threshold,
+    calibrated,
     choose_threshold,
+    fit_calibration,
     fit_policy,
-    fit_temperature,
-    platt_scaled,
     shrink_temperature,
     threshold_for_fpr,
 )
 from train.settings import PolicySettings
 
 
-def test_temperature_is_recovered_from_overconfident_logits() -> None:
+def test_temperature_and_intercept_are_recovered() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, 20_000)
-    truth = (rng.random(20_000) < expit(logits)).astype(np.int8)
-    assert abs(fit_temperature(3 * logits, truth) - 3) < 0.15
+    truth = (rng.random(20_000) < expit(logits - 1)).astype(np.int8)
+    temperature, intercept = fit_calibration(3 * logits, truth)
+    assert abs(temperature - 3) < 0.15
+    assert abs(intercept + 1) < 0.08
+    assert fit_calibration(3 * logits, truth, temperature)[1] == pytest.approx(intercept, abs=1e-4)
+    assert fit_calibration(3 * logits, truth, 6.0)[0] == pytest.approx(6), "a temperature that is given stays"
+
+
+@given(st.lists(st.tuples(st.floats(-20, 20), st.sampled_from([0, 1])), min_size=2, max_size=30))
+def test_calibrated_probabilities_have_the_mean_of_the_smoothed_labels(rows: list[tuple[float, int]]) -> None:
+    logits, truth = np.asarray([logit for logit, _ in rows]), np.asarray([label for _, label in rows], dtype=np.int8)
+    positives, negatives = (truth == 1).sum(), (truth == 0).sum()
+    temperature, intercept = fit_calibration(logits, truth)
+    assert 0.05 <= temperature <= 20.001
+    if positives and negatives:  # where the derivative by the intercept is 0
+        wanted = (positives * (positives + 1) / (positives + 2) + negatives / (negatives + 2)) / len(rows)
+        assert calibrated(logits, temperature, intercept).mean() == pytest.approx(wanted, abs=1e-3)
+
+
+def test_classes_that_part_stay_a_little_uncertain() -> None:
+    logits = np.array([-2.0, -1.0, 1.0, 2.0])
+    apart = calibrated(logits, *fit_calibration(logits, np.array([0, 0, 1, 1], dtype=np.int8)))
+    assert 0.1 < apart[0] < 0.3, "one of four rows would be wrong, as far as two of a class can tell"
 
 
 def test_one_class_only_leaves_calibration_and_threshold_alone() -> None:
     truth = np.zeros(5, dtype=np.int8)
-    assert fit_temperature(np.arange(5.0), truth) == 1
+    assert fit_calibration(np.arange(5.0), truth) == (1, 0)
     assert best_f1_threshold(np.linspace(0, 1, 5), truth) == 0.5
 
 
@@ -47,7 +69,7 @@ def test_no_threshold_has_a_better_expected_f1(rows: list[tuple[float, bool]]) -
     probabilities, truth = np.asarray([score for score, _ in rows]), np.asarray([label for _, label in rows], dtype=np.int8)
     if len(set(truth.tolist())) < 2:
         return
-    positive = platt_scaled(logit(probabilities), truth)
+    positive = calibrated(logit(probabilities), *fit_calibration(logit(probabilities), truth))
     expected = [
         2 * positive[probabilities >= threshold].sum() / ((probabilities >= threshold).sum() + positive.sum())
         for threshold in (best_f1_threshold(probabilities, truth), *probabilities)
@@ -71,15 +93,6 @@ def test_few_positives_tell_a_better_threshold_than_their_own_best_f1() -> None:
         reached.append([f1_score(gold, many >= threshold) for threshold in (best_f1_threshold(probabilities, truth), luckiest)])
     expected, lucky = np.mean(reached, axis=0)
     assert expected > lucky + 0.005
-
-
-def test_platt_s_curve_finds_slope_and_intercept_and_stays_finite() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, 20_000)
-    truth = (rng.random(20_000) < expit(0.5 * logits - 1)).astype(np.int8)
-    np.testing.assert_allclose(platt_scaled(logits, truth), expit(0.5 * logits - 1), atol=0.02)
-    apart = platt_scaled(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1], dtype=np.int8))
-    assert 0.1 < apart[0] < 0.3, "one of four rows would be wrong, as far as two of a class can tell"
 
 
 def fitted() -> tuple[Policy, PolicySettings]:
@@ -116,12 +129,28 @@ def test_overrides_need_both_classes_of_evidence() -> None:
 
 def test_a_head_nobody_judged_keeps_one_half() -> None:
     policy, _ = fitted()
-    assert (policy.heads["b"].temperature, policy.heads["b"].threshold) == (1.0, 0.5)
+    assert (policy.heads["b"].temperature, policy.heads["b"].intercept, policy.heads["b"].threshold) == (1.0, 0.0, 0.5)
 
 
 def test_json_round_trip() -> None:
     policy, _ = fitted()
     assert Policy.from_json(policy.to_json()) == policy
+
+
+def test_a_policy_of_an_earlier_version_can_be_read() -> None:
+    own = {"ur": {"threshold": 0.3, "negatives": 9, "positives": 9}}
+    head = {"temperature": 2.0, "threshold": 0.4, "review_band": 0.1, "languages": own}
+    read = Policy.from_json({"heads": {"a": head}, "tiers": {"a": {}}}).heads["a"]
+    np.testing.assert_allclose(read.probability([2.0, 2.0], ["en", "ur"]), expit(1))
+
+
+def test_the_review_band_is_one_of_odds() -> None:
+    policy = HeadPolicy(1.0, 0.0, 0.5, review_odds=1.5)
+    asked = np.array([0.39, 0.41, 0.59, 0.61])
+    assert policy.near_threshold(asked, np.full(4, 0.5)).tolist() == [False, True, True, False]
+    # odds of 1 to 19 are the threshold's; 1 to 28.5 and 1 to 12.67 end the band
+    assert policy.near_threshold(np.array([0.0, 0.033, 0.035, 0.07, 0.08]), np.full(5, 0.05)).tolist() == [False, False, True, True, False]
+    assert not policy.near_threshold(np.array([0.0, 1.0]), np.array([0.0, 1.0])).any(), "whoever flags all or nothing asks nobody"
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(0, 1), st.floats(0, 1))
@@ -158,6 +187,18 @@ def test_a_language_that_is_too_sure_gets_a_higher_temperature_and_better_probab
     assert policy.of("ur").temperature > 3 > 1.5 > policy.of("en").temperature
     wrong = [np.abs(policy.probability(scores[:, 0], spoken) - expit(logits)).mean() for spoken in (None, languages)]
     assert wrong[1] < wrong[0] / 2
+
+
+def test_a_language_with_fewer_positives_than_training_drew_gets_probabilities_that_are_lower() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 8_000)
+    languages = ["en"] * 4_000 + ["ur"] * 4_000
+    shift = np.where(np.asarray(languages) == "ur", -3.0, 0.0)
+    truth = (rng.random(8_000) < expit(logits + shift)).astype(np.int8)
+    policy = fit_policy(logits.astype(np.float32)[:, None], truth[:, None], languages, ["a"], PolicySettings()).heads["a"]
+    assert np.abs(policy.probability(logits, languages) - expit(logits + shift)).mean() < 0.02
+    assert policy.of("ur").intercept == pytest.approx(-3, abs=0.3)
+    assert policy.of("en").intercept == pytest.approx(0, abs=0.2)
 
 
 def test_no_languages_neutral_text_is_flagged_more_often_than_allowed() -> None:
