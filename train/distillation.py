@@ -25,7 +25,7 @@ def teacher_logits(
 ) -> npt.NDArray[np.float32]:
     """The mean of the teachers' logits of the table's rows, shape (rows, heads), computed once and kept in a file for a resumed run.
 
-    With `bf16` the teachers compute in what the student does: rounding moves a logit by hundredths, another seed by tenths.
+    Of the encoders' logits, without n-grams. With `bf16` the teachers compute in what the student does: rounding moves a logit by hundredths, another seed by tenths.
 
     Raises
     ------
@@ -45,6 +45,7 @@ def teacher_logits(
     scores = []
     for teacher in teachers:
         rows = TokenisedRows(table, teacher.tokenizer, heads, cache)
+        teacher.model.use_ngrams(None)  # which know the training rows by heart; the student gets its own
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             found, _ = predict_logits(teacher.model.to(device), rows)
         scores.append(found[:, [list(teacher.model.config.heads).index(head) for head in heads]])

@@ -1,6 +1,7 @@
 """A student learns a teacher's scores beside the labels."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from data_prep.command import UserError
+from data_prep.files import read_json, write_json
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
 from train.distillation import teacher_logits
 from train.labels import MASKED
 from train.loss import distillation_loss
+from train.ngrams import PieceNgrams
 from train.prediction import predict_logits
 from train.run import load_run
 from train.selection import select_split
@@ -88,6 +91,27 @@ def test_rows_carry_their_teachers_logits_into_batches(workspace: tuple[Path, Tr
     assert np.array_equal(np.load(tmp_path / "kept.npy", allow_pickle=False), logits)
     rounded = teacher_logits(choice, table, heads, tmp_path, tmp_path / "rounded.npy", bf16=True)
     assert 0 < np.abs(rounded - logits).max() < 0.1
+
+
+def test_a_teachers_ngrams_teach_nothing(workspace: tuple[Path, TrainSettings, Path], tmp_path: Path) -> None:
+    _, settings, teacher = workspace
+    heads = sorted(settings.heads)
+    table = select_split(find_examples(settings), "train", heads)
+    with_ngrams = tmp_path / "with_ngrams"
+    shutil.copytree(teacher, with_ngrams)
+    model = load_run(teacher).model
+    ngrams = PieceNgrams(64, len(heads))
+    ngrams.weight.data += 1
+    model.use_ngrams(ngrams)
+    model.save_pretrained(with_ngrams / "model")
+    record = read_json(with_ngrams / "run.json")
+    write_json(with_ngrams / "run.json", {**record, "sha256": {}})
+    plain, other = (
+        teacher_logits(DistillationSettings([str(run)]), table, heads, tmp_path, tmp_path / f"{run.name}.npy", bf16=False)
+        for run in (teacher, with_ngrams)
+    )
+    assert load_run(with_ngrams).model.ngrams is not None
+    np.testing.assert_allclose(other, plain, atol=1e-6)
 
 
 def test_several_teachers_teach_their_mean(workspace: tuple[Path, TrainSettings, Path], tmp_path: Path) -> None:
