@@ -25,7 +25,8 @@ def teacher_logits(
 ) -> npt.NDArray[np.float32]:
     """The mean of the teachers' logits of the table's rows, shape (rows, heads), computed once and kept in a file for a resumed run.
 
-    Of the encoders' logits, without n-grams. With `bf16` the teachers compute in what the student does: rounding moves a logit by hundredths, another seed by tenths.
+    Of the encoders' logits, without n-grams. With `bf16` the teachers compute in what the student does: rounding moves a logit by
+    hundredths, another seed by tenths.
 
     Raises
     ------
