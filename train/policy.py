@@ -2,10 +2,10 @@
 
 Fitted on the validation split at the end of training, never on test. It travels as `policy.json`:
 
-    {"heads": {head: {"temperature": float, "intercept": float, "threshold": float, "review_odds": float,
-                      "languages": {language: {"temperature": float, "intercept": float, "threshold": float,
-                                               "negatives": int, "positives": int}}}},
+    {"heads": {head: {"temperature": float, "intercept": float, "threshold": float, "review_odds": float, "languages": {language: own}}},
      "tiers": {head: {language: "supported" | "provisional" | "not_evaluated"}}}
+
+where `own` is {"temperature": float, "intercept": float, "threshold": float, "negatives": int, "positives": int}.
 
 The calibrated probability is sigmoid(logit / temperature + intercept): training draws positives and negatives in other shares than rows
 come in, which a temperature alone cannot put right. A language that `tiers` does not name is not evaluated, and its posts all go to review.
