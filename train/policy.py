@@ -140,11 +140,11 @@ def fit_policy(
             rows = spoken == language
             positives, negatives = int((truth[rows] == 1).sum()), int((truth[rows] == 0).sum())
             if negatives >= settings.min_negatives and positives >= settings.min_positives:
-                own, _ = fit_calibration(scores[rows], truth[rows])
-                own = shrink_temperature(own, temperature, min(positives, negatives), settings.shrinkage)
-                _, intercept = fit_calibration(scores[rows], truth[rows], own)
-                threshold = choose_threshold(calibrated(scores[rows], own, intercept), truth[rows], settings)
-                policy.languages[language] = LanguagePolicy(own, intercept, threshold, negatives, positives)
+                fitted_alone, _ = fit_calibration(scores[rows], truth[rows])
+                shrunk = shrink_temperature(fitted_alone, temperature, min(positives, negatives), settings.shrinkage)
+                _, own_intercept = fit_calibration(scores[rows], truth[rows], shrunk)
+                threshold = choose_threshold(calibrated(scores[rows], shrunk, own_intercept), truth[rows], settings)
+                policy.languages[language] = LanguagePolicy(shrunk, own_intercept, threshold, negatives, positives)
         if neutral is not None:
             _spare_neutral_text(policy, scores, spoken, neutral[judged, column], settings)
         fitted[head] = policy
