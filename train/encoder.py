@@ -63,20 +63,16 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     Raises
     ------
     UserError
-        If the weights cannot be had (the message says how to fetch them), or are of another architecture than XLM-R's.
+        If the weights cannot be had (the message says how to fetch them), are of another architecture than XLM-R's, or of fewer
+        layers or shorter texts than asked for.
     """
     if settings.kind == "random":
-        return _random_encoder(settings)
-    if settings.kind == "packaged" and settings.path is None:
-        path = packaged_file()
-        if path is not None:
-            packaged = read_packaged(path)
-            model = _empty_model(packaged.config)
-            if settings.pretrained:
-                model.load_state_dict(packaged.tensors)
-            return fold_vocabulary(_of_length(Encoder(model, packaged.pieces, settings.max_length)))
-        settings = replace(settings, path=HUB_TWIN)  # no build of the package here: the same model from the hub
-    return fold_vocabulary(_of_length(_hub_encoder(settings)))
+        return _lowest_layers(_random_encoder(settings), settings.layers)
+    if settings.kind == "packaged" and settings.path is None and (path := packaged_file()) is not None:
+        encoder = _packaged_encoder(path, settings)
+    else:  # where the package has no build, the same model from the hub
+        encoder = _hub_encoder(settings if settings.path else replace(settings, path=HUB_TWIN))
+    return fold_vocabulary(_lowest_layers(_of_length(encoder), settings.layers))
 
 
 def _of_length(encoder: Encoder) -> Encoder:
@@ -84,6 +80,16 @@ def _of_length(encoder: Encoder) -> Encoder:
     longest = encoder.model.config.max_position_embeddings - PAD - 1  # positions are counted from behind the padding's
     if encoder.max_length > longest:
         raise UserError(f"encoder.max_length={encoder.max_length} is more than the encoder was made for: use at most {longest}")
+    return encoder
+
+
+def _lowest_layers(encoder: Encoder, layers: int | None) -> Encoder:
+    """The encoder with its lowest so many layers; of several ways to leave some out this costs the least (Sajjad et al. 2020)."""
+    model = encoder.model
+    if layers is not None and layers > model.config.num_hidden_layers:
+        raise UserError(f"encoder.layers={layers} is more than the encoder has: use at most {model.config.num_hidden_layers}")
+    model.encoder.layer = model.encoder.layer[:layers]
+    model.config.num_hidden_layers = len(model.encoder.layer)
     return encoder
 
 
@@ -101,6 +107,14 @@ def _random_encoder(settings: EncoderSettings) -> Encoder:
         pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, **settings.shape,
     )  # fmt: skip
     return Encoder(_empty_model(config), pieces, settings.max_length)
+
+
+def _packaged_encoder(path: Path, settings: EncoderSettings) -> Encoder:
+    packaged = read_packaged(path)
+    model = _empty_model(packaged.config)
+    if settings.pretrained:
+        model.load_state_dict(packaged.tensors)
+    return Encoder(model, packaged.pieces, settings.max_length)
 
 
 def _hub_encoder(settings: EncoderSettings) -> Encoder:

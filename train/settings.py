@@ -17,6 +17,7 @@ class EncoderSettings:
     path: str | None = None  # a hub name or a local folder (hub)
     pretrained: bool = True  # false: the same shapes with random weights, for measuring
     pooling: str = "mean"
+    layers: int | None = None  # only the lowest so many; null: all
     max_length: int = 128  # tokens, special tokens included
     trim: bool = True  # drop vocabulary pieces that neither the data nor the reserve uses
     reserve: int = 20_000  # pieces kept whether used or not: the most frequent of every script in the data, as many of each

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,27 @@ def test_bert_with_a_unigram_vocabulary_computes_what_it_did(tmp_path: Path) -> 
         ours = encoder.model.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
         theirs = bert(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(ours[mask == 1], theirs[mask == 1])
+
+
+def test_the_lowest_layers_alone_compute_what_the_whole_encoder_has_at_that_depth() -> None:
+    shape = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
+    settings = EncoderSettings(name="random", kind="random", max_length=16, shape=shape)
+    torch.manual_seed(0)
+    whole = load_encoder(settings).model.eval()
+    torch.manual_seed(0)
+    lowest = load_encoder(replace(settings, layers=2)).model.eval()
+    assert lowest.config.num_hidden_layers == 2
+    inputs = {"input_ids": torch.tensor([[0, 6, 7, 2]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    with torch.inference_mode():
+        depths = whole(**inputs, output_hidden_states=True).hidden_states
+        torch.testing.assert_close(lowest(**inputs).last_hidden_state, depths[2])
+    assert not torch.equal(depths[2], depths[3])
+
+
+def test_more_layers_than_there_are_is_an_error() -> None:
+    shape = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
+    with pytest.raises(UserError, match=r"encoder\.layers=4 is more than the encoder has: use at most 3"):
+        load_encoder(EncoderSettings(name="random", kind="random", max_length=16, shape=shape, layers=4))
 
 
 @pytest.mark.parametrize(("config", "kind"), [(BertConfig(), "WordPiece"), (GPT2Config(), "Unigram")])
