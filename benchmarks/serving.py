@@ -4,14 +4,16 @@ python benchmarks/serving.py release=releases/demo [--data data/sample] [--texts
 
 Scores the same texts (the mixture's test rows, drawn at random, so with their real lengths) with
 
-    torch      PyTorch float32, eager attention, the encoder with its full vocabulary
+    torch      PyTorch float32, eager attention, the encoder as it was published: with its full vocabulary and all its layers
+    torch, n   the same with the n layers that the artifact has, where it has fewer
     fp32       the artifact's float32 ONNX graph
     int8       its 8-bit graph
 
 in batches of similar length (PyTorch's of its best size, the graphs' of the client's), tokenisation included, each in two ways: batch
 after batch with a thread for every core, and as many batches as there are cores side by side with a thread each; in turns, the best of
 ten rounds. The ratios are those of each one's faster way. Then texts one by one through int8, for the latency. `size_ratio` is the
-int8 graph and its tokenizer over the full vocabulary's float32 weights and tokenizer. The last line is JSON.
+int8 graph and its tokenizer over the published encoder's float32 weights and tokenizer. The last line is JSON; `int8_vs_torch_alike`
+there is against PyTorch with as many layers as the artifact has.
 """
 
 import argparse
@@ -31,6 +33,7 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
 
+from data_prep.files import read_json  # noqa: E402
 from data_prep.table import load_examples  # noqa: E402
 from export.client import CORES  # noqa: E402
 from train.encoder import load_encoder  # noqa: E402
@@ -58,9 +61,9 @@ def load_client(artifact: Path) -> Any:
 Scorer = Callable[[list[str]], object]
 
 
-def torch_scorers(heads: list[str], max_length: int) -> tuple[dict[str, Scorer], int]:
+def torch_scorers(heads: list[str], max_length: int, layers: int | None = None) -> tuple[dict[str, Scorer], int]:
     """What scores texts with PyTorch, and the bytes of its weights and tokenizer; the heads' weights do not change the cost."""
-    encoder = load_encoder(EncoderSettings(name="full", kind="packaged", max_length=max_length))
+    encoder = load_encoder(EncoderSettings(name="full", kind="packaged", max_length=max_length, layers=layers))
     tokenizer = encoder.tokenizer
     model = build_classifier(encoder, heads, "mean", 0.0).eval().float()
     model.set_attn_implementation("eager")
@@ -110,8 +113,13 @@ def main() -> None:
     }
     soonest = classifiers["int8", IN_TURN]
     contract = soonest.contract
-    with_torch, full_size = torch_scorers(contract["heads"], contract["max_length"])
-    scorers: dict[tuple[str, str], Scorer] = {("torch", way): score for way, score in with_torch.items()}
+    layers = read_json(artifact / "training.json")["settings"]["encoder"].get("layers")
+    alike = f"torch, {layers}" if layers else "torch"
+    scorers: dict[tuple[str, str], Scorer] = {}
+    sizes = {}
+    for name, kept in {"torch": None, alike: layers}.items():
+        with_torch, sizes[name] = torch_scorers(contract["heads"], contract["max_length"], kept)
+        scorers |= {(name, way): score for way, score in with_torch.items()}
     scorers |= {key: classifier.run for key, classifier in classifiers.items()}
     for scorer in scorers.values():
         scorer(posts[:32])  # to warm up
@@ -130,14 +138,15 @@ def main() -> None:
     tokens = [len(ids) for ids in soonest.encode(posts)]
     files = {name: artifact / contract["variants"][name]["file"] for name in ("fp32", "int8")}
     tokenizer_size = (artifact / "tokenizer.json").stat().st_size
-    sizes = {"torch": full_size, **{name: file.stat().st_size + tokenizer_size for name, file in files.items()}}
+    sizes |= {name: file.stat().st_size + tokenizer_size for name, file in files.items()}
     print(f"{len(posts)} texts, {np.mean(tokens):.0f} tokens on average, {max(tokens)} at most; {CORES} cores; texts a second")
-    print(f"{'':8}{IN_TURN:>14}{SIDE_BY_SIDE:>14}{'MiB':>8}")
+    print(f"{'':10}{IN_TURN:>14}{SIDE_BY_SIDE:>14}{'MiB':>8}")
     for name, size in sizes.items():
-        print(f"{name:8}" + "".join(f"{len(posts) / best[name, way]:14.1f}" for way in WAYS) + f"{size / 2**20:8.1f}")
+        print(f"{name:10}" + "".join(f"{len(posts) / best[name, way]:14.1f}" for way in WAYS) + f"{size / 2**20:8.1f}")
     fastest = {name: min(best[name, way] for way in WAYS) for name in sizes}
     summary = {
         "int8_vs_torch": round(fastest["torch"] / fastest["int8"], 2),
+        "int8_vs_torch_alike": round(fastest[alike] / fastest["int8"], 2),
         "int8_vs_onnx_fp32": round(fastest["fp32"] / fastest["int8"], 2),
         "size_ratio": round(sizes["int8"] / sizes["torch"], 4),
         "p50_ms": round(float(np.percentile(latencies, 50)), 2),
