@@ -68,10 +68,12 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     """
     if settings.kind == "random":
         return _lowest_layers(_random_encoder(settings), settings.layers)
-    if settings.kind == "packaged" and settings.path is None and (path := packaged_file()) is not None:
-        encoder = _packaged_encoder(path, settings)
-    else:  # where the package has no build, the same model from the hub
-        encoder = _hub_encoder(settings if settings.path else replace(settings, path=HUB_TWIN))
+    if settings.kind == "packaged" and settings.path is None:
+        path = packaged_file()
+        # where the package has no build, the same model from the hub
+        encoder = _packaged_encoder(path, settings) if path is not None else _hub_encoder(replace(settings, path=HUB_TWIN))
+    else:
+        encoder = _hub_encoder(settings)
     return fold_vocabulary(_lowest_layers(_of_length(encoder), settings.layers))
 
 
