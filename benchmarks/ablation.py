@@ -47,7 +47,7 @@ VARIANTS = {
     "R-Drop": ["trainer.loss.r_drop=1"],
     "group DRO": ["trainer.loss.dro_step=0.01", "trainer.weight_decay=0.1"],
     "whole vocabulary": ["encoder.trim=false"],
-    "twelve layers": ["encoder.layers=12"],
+    "all layers": ["encoder.layers=null"],
     "three epochs": ["trainer.epochs=3"],
     "trained embeddings": ["trainer.freeze_embeddings=false"],
     "layer decay 0.9": ["trainer.layer_decay=0.9"],
