@@ -5,7 +5,7 @@ python benchmarks/serving.py release=releases/demo [--data data/sample] [--texts
 Scores the same texts (the mixture's test rows, drawn at random, so with their real lengths) with
 
     torch      PyTorch float32, eager attention, the encoder as it was published: with its full vocabulary and all its layers
-    torch, n   the same with the n layers that the artifact has, where it has fewer
+    torch as   the same in the artifact's shape, where its encoder has fewer layers or was pruned
     fp32       the artifact's float32 ONNX graph
     int8       its 8-bit graph
 
@@ -13,7 +13,7 @@ in batches of similar length (PyTorch's of its best size, the graphs' of the cli
 after batch with a thread for every core, and as many batches as there are cores side by side with a thread each; in turns, the best of
 ten rounds. The ratios are those of each one's faster way. Then texts one by one through int8, for the latency. `size_ratio` is the
 int8 graph and its tokenizer over the published encoder's float32 weights and tokenizer. The last line is JSON; `int8_vs_torch_alike`
-there is against PyTorch with as many layers as the artifact has.
+there is against PyTorch in the artifact's shape.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import XLMRobertaModel
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[0] = str(REPOSITORY)
@@ -61,10 +62,15 @@ def load_client(artifact: Path) -> Any:
 Scorer = Callable[[list[str]], object]
 
 
-def torch_scorers(heads: list[str], max_length: int, layers: int | None = None) -> tuple[dict[str, Scorer], int]:
-    """What scores texts with PyTorch, and the bytes of its weights and tokenizer; the heads' weights do not change the cost."""
+def torch_scorers(
+    heads: list[str], max_length: int, layers: int | None = None, feed_forward: int | None = None
+) -> tuple[dict[str, Scorer], int]:
+    """What scores texts with PyTorch, and the bytes of its weights and tokenizer; what the weights are does not change the cost."""
     encoder = load_encoder(EncoderSettings(name="full", kind="packaged", max_length=max_length, layers=layers))
     tokenizer = encoder.tokenizer
+    if feed_forward is not None:
+        encoder.model.config.intermediate_size = feed_forward
+        encoder.model = XLMRobertaModel(encoder.model.config, add_pooling_layer=False)
     model = build_classifier(encoder, heads, "mean", 0.0).eval().float()
     model.set_attn_implementation("eager")
 
@@ -113,12 +119,13 @@ def main() -> None:
     }
     soonest = classifiers["int8", IN_TURN]
     contract = soonest.contract
-    layers = read_json(artifact / "training.json")["settings"]["encoder"].get("layers")
-    alike = f"torch, {layers}" if layers else "torch"
+    encoder = read_json(artifact / "training.json")["settings"]["encoder"]
+    shape = encoder.get("layers"), encoder.get("feed_forward")
+    alike = "torch" if shape == (None, None) else "torch as"
     scorers: dict[tuple[str, str], Scorer] = {}
     sizes = {}
-    for name, kept in {"torch": None, alike: layers}.items():
-        with_torch, sizes[name] = torch_scorers(contract["heads"], contract["max_length"], kept)
+    for name, kept in {"torch": (None, None), alike: shape}.items():
+        with_torch, sizes[name] = torch_scorers(contract["heads"], contract["max_length"], *kept)
         scorers |= {(name, way): score for way, score in with_torch.items()}
     scorers |= {key: classifier.run for key, classifier in classifiers.items()}
     for scorer in scorers.values():

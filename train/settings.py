@@ -18,6 +18,7 @@ class EncoderSettings:
     pretrained: bool = True  # false: the same shapes with random weights, for measuring
     pooling: str = "mean"
     layers: int | None = None  # only the lowest so many; null: all
+    feed_forward: int | None = None  # inner neurons of a layer that are not pruned away; null: all
     max_length: int = 128  # tokens, special tokens included
     trim: bool = True  # drop vocabulary pieces that neither the data nor the reserve uses
     reserve: int = 20_000  # pieces kept whether used or not: the most frequent of every script in the data, as many of each

@@ -38,6 +38,7 @@ from train.policy import Policy, fit_policy
 from train.prediction import predict_logits
 from train.processes import agree, is_main_process
 from train.projection import add_projection
+from train.pruning import prune_feed_forward
 from train.rounding import round_weights
 from train.run import LOCK, alone_with, begin_run, point_latest, save_run, unfinished_settings
 from train.selection import leave_out, select_split, take_fraction
@@ -216,6 +217,8 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
     if settings.encoder.trim:
         texts = [text for table in read for text in table["text"]]
         encoder = trim_vocabulary(encoder, texts, settings.encoder.reserve, cache)
+    if settings.encoder.feed_forward is not None:
+        prune_feed_forward(encoder, list(train_table["text"]), list(train_table["language"]), settings.encoder.feed_forward)
     if adapting:
         adapt(encoder, read[-1], settings, folder)
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)

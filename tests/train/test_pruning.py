@@ -1,0 +1,109 @@
+"""Fewer inner neurons: those go that the others can stand for, and the others do."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.command import UserError
+from tests.conftest import prepare_rows, tiny_rows, tiny_settings
+from train.encoder import Encoder, load_encoder
+from train.prediction import predict_logits
+from train.pruning import prune_feed_forward, take_over
+from train.run import load_run
+from train.selection import select_split
+from train.settings import EncoderSettings
+from train.stage import find_examples, train
+from train.tokenised import TokenisedRows
+
+TEXTS = [f"{word} {other} {third}" for word in ("kelmet", "dalmire", "ruvel") for other in "abcdefgh" for third in ("رود", "نهر", "xyz")]
+LANGUAGES = ["en" if "xyz" in text else "fa" for text in TEXTS]
+
+
+def encoder_of(neurons: int) -> Encoder:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": neurons}
+    encoder = load_encoder(EncoderSettings(name="random", kind="random", max_length=32, shape=shape))
+    for layer in encoder.model.encoder.layer:  # wide enough apart that a GELU bends
+        layer.intermediate.dense.weight.data.mul_(30)
+        layer.output.dense.weight.data.mul_(30)
+    return encoder
+
+
+@torch.inference_mode()
+def hidden_states(encoder: Encoder) -> torch.Tensor:
+    ids = [row.ids for row in encoder.tokenizer.encode_batch(TEXTS[:9])]
+    return torch.cat([encoder.model.eval()(torch.tensor([row])).last_hidden_state[0] for row in ids])
+
+
+def test_of_neurons_that_do_the_same_one_stays_and_does_the_work_of_both() -> None:
+    encoder = encoder_of(24)
+    for layer in encoder.model.encoder.layer:
+        inner = layer.intermediate.dense
+        inner.weight.data[12:], inner.bias.data[12:] = inner.weight.data[:12], inner.bias.data[:12]
+    before, first = hidden_states(encoder), encoder.model.encoder.layer[0].intermediate.dense.weight[:12].clone()
+    prune_feed_forward(encoder, TEXTS, LANGUAGES, 12)
+    torch.testing.assert_close(hidden_states(encoder), before, atol=0.005, rtol=0.005)
+    assert encoder.model.config.intermediate_size == 12
+    assert {tuple(row) for row in encoder.model.encoder.layer[0].intermediate.dense.weight.tolist()} == {
+        tuple(row) for row in first.tolist()
+    }
+
+
+def test_what_stays_does_more_than_it_did() -> None:
+    """Against the same neurons with the weights that they had."""
+    whole, pruned = encoder_of(24), encoder_of(24)
+    prune_feed_forward(pruned, TEXTS, LANGUAGES, 12)
+    as_they_were = encoder_of(24)
+    for old, new in zip(as_they_were.model.encoder.layer, pruned.model.encoder.layer, strict=True):
+        kept = [row in new.intermediate.dense.weight.tolist() for row in old.intermediate.dense.weight.tolist()]
+        assert sum(kept) == 12
+        old.output.dense.weight.data[:, ~torch.tensor(kept)] = 0
+    target = hidden_states(whole)
+    assert (hidden_states(pruned) - target).norm() < 0.7 * (hidden_states(as_they_were) - target).norm()
+
+
+def test_the_choice_is_always_the_same() -> None:
+    first, second = encoder_of(24), encoder_of(24)
+    for encoder in (first, second):
+        prune_feed_forward(encoder, TEXTS, LANGUAGES, 10)
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+
+
+@given(seed=st.integers(0, 2**31), correlated=st.floats(0, 0.9))
+def test_the_neuron_that_goes_is_the_one_whose_loss_costs_least(seed: int, correlated: float) -> None:
+    """Against every neuron left out in turn and the others fitted by numpy's least squares."""
+    rng = np.random.default_rng(seed)
+    activity = rng.normal(size=(60, 5)) + correlated * rng.normal(size=(60, 1))
+    activity = np.hstack([activity, np.ones((60, 1))])
+    weights, importance = rng.normal(size=(6, 3)), rng.uniform(0.5, 2, size=3)
+    moment = torch.from_numpy(activity.T @ activity / 60)
+    kept, fitted = take_over(moment, torch.from_numpy(weights), 4, torch.from_numpy(importance))
+    errors = {}
+    for four in combinations(range(5), 4):
+        columns = activity[:, [*four, 5]]
+        ours = np.linalg.lstsq(columns, activity @ weights, rcond=None)[0]
+        errors[four] = np.square((columns @ ours - activity @ weights) * importance).sum()
+    chosen = activity[:, [*kept.tolist(), 5]] @ fitted.numpy()
+    error = np.square((chosen - activity @ weights) * importance).sum()
+    assert error == pytest.approx(min(errors.values()), rel=1e-3)
+
+
+def test_more_neurons_than_there_are_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"encoder\.feed_forward=25 is more than the encoder has: use at most 24"):
+        prune_feed_forward(encoder_of(24), TEXTS, LANGUAGES, 25)
+
+
+def test_a_run_of_a_pruned_encoder_is_saved_and_read_as_it_was(tmp_path: Path) -> None:
+    prepare_rows(tmp_path, tiny_rows())
+    run = load_run(train(tiny_settings(tmp_path, "encoder.feed_forward=24")))
+    assert {tuple(layer.intermediate.dense.weight.shape) for layer in run.model.roberta.encoder.layer} == {(24, 32)}
+    heads = list(run.model.config.heads)
+    rows = TokenisedRows(select_split(find_examples(tiny_settings(tmp_path)), "validation", heads), run.tokenizer, heads)
+    assert np.isfinite(predict_logits(run.model, rows)[0]).all()
+    assert run.record["settings"]["encoder"]["feed_forward"] == 24
