@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 
 from data_prep.command import UserError
@@ -38,6 +39,8 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
             other.append("data")
         if run.tokenizer.to_str() != runs[0].tokenizer.to_str():
             other.append("vocabulary")
+        if given["encoder"]["feed_forward"] is not None and not other and not _same_neurons(run.model, runs[0].model):
+            other.append("choice of inner neurons (by another processor?)")
         if other:
             raise UserError(
                 f"average: {run.folder} was trained with another {other[0]}, so its weights mean something else: give the experiment and "
@@ -53,6 +56,13 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
             # in float64 the mean of equal numbers is that number: frozen embeddings stay what 4 bits hold
             mean.copy_(sum(state[name].double() for state in states) / len(states))
     return model, runs[0].tokenizer, _together(runs)
+
+
+def _same_neurons(model: MultiHeadClassifier, other: MultiHeadClassifier) -> bool:
+    """Whether pruning kept the same neurons of both in every layer; fine-tuning turns their weights by little."""
+    layers = zip(model.roberta.encoder.layer, other.roberta.encoder.layer, strict=True)
+    weights = [(mine.intermediate.dense.weight.detach(), theirs.intermediate.dense.weight.detach()) for mine, theirs in layers]
+    return all(float(torch.cosine_similarity(*pair, dim=1).quantile(0.01)) > 0.5 for pair in weights)
 
 
 def _together(runs: list[Run]) -> dict[str, float]:

@@ -126,3 +126,20 @@ def test_runs_that_have_not_everything_else_alike_are_refused(workspace: tuple[P
         check_train_settings(settings_of(folder, encoder, f"average=[{first},{second}]", "trainer.best_metric=loss"))
     with pytest.raises(UserError, match="is one run: give two or more"):
         check_train_settings(tiny_settings(folder, f"average=[{first}]"))
+
+
+def test_pruned_runs_are_averaged_if_they_kept_the_same_neurons(
+    workspace: tuple[Path, Path, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, encoder, _ = workspace
+    pruned = ("encoder.feed_forward=24", "trainer.learning_rate=1e-4")
+    first, second = (train(settings_of(folder, encoder, f"name=pruned{seed}", f"trainer.seed={seed}", *pruned)) for seed in (1, 2))
+    average_runs(settings_of(folder, encoder, f"average=[{first},{second}]", *pruned))
+
+    def lowest(moment: torch.Tensor, weights: torch.Tensor, width: int, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.arange(width), torch.cat([weights[:width], weights[-1:]])
+
+    monkeypatch.setattr("train.pruning.take_over", lowest)
+    other = train(settings_of(folder, encoder, "name=others", *pruned))
+    with pytest.raises(UserError, match=r"others/.* was trained with another choice of inner neurons"):
+        average_runs(settings_of(folder, encoder, f"average=[{first},{other}]", *pruned))
