@@ -48,7 +48,6 @@ VARIANTS = {
     "group DRO": ["trainer.loss.dro_step=0.01", "trainer.weight_decay=0.1"],
     "whole vocabulary": ["encoder.trim=false"],
     "all layers": ["encoder.layers=null"],
-    "all neurons": ["encoder.feed_forward=null"],
     "three epochs": ["trainer.epochs=3"],
     "trained embeddings": ["trainer.freeze_embeddings=false"],
     "layer decay 0.9": ["trainer.layer_decay=0.9"],

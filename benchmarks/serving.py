@@ -4,10 +4,10 @@ python benchmarks/serving.py release=releases/demo [--data data/sample] [--texts
 
 Scores the same texts (the mixture's test rows, drawn at random, so with their real lengths) with
 
-    torch      PyTorch float32, eager attention, the encoder as it was published: with its full vocabulary and all its layers
-    torch as   the same in the artifact's shape, where its encoder has fewer layers or was pruned
-    fp32       the artifact's float32 ONNX graph
-    int8       its 8-bit graph
+    torch        PyTorch float32, eager attention, the encoder as it was published: with its full vocabulary and all its layers
+    torch alike  the same in the artifact's shape, where its encoder has fewer layers or was pruned
+    fp32         the artifact's float32 ONNX graph
+    int8         its 8-bit graph
 
 in batches of similar length (PyTorch's of its best size, the graphs' of the client's), tokenisation included, each in two ways: batch
 after batch with a thread for every core, and as many batches as there are cores side by side with a thread each; in turns, the best of
@@ -121,7 +121,7 @@ def main() -> None:
     contract = soonest.contract
     encoder = read_json(artifact / "training.json")["settings"]["encoder"]
     shape = encoder.get("layers"), encoder.get("feed_forward")
-    alike = "torch" if shape == (None, None) else "torch as"
+    alike = "torch" if shape == (None, None) else "torch alike"
     scorers: dict[tuple[str, str], Scorer] = {}
     sizes = {}
     for name, kept in {"torch": (None, None), alike: shape}.items():
@@ -147,9 +147,9 @@ def main() -> None:
     tokenizer_size = (artifact / "tokenizer.json").stat().st_size
     sizes |= {name: file.stat().st_size + tokenizer_size for name, file in files.items()}
     print(f"{len(posts)} texts, {np.mean(tokens):.0f} tokens on average, {max(tokens)} at most; {CORES} cores; texts a second")
-    print(f"{'':10}{IN_TURN:>14}{SIDE_BY_SIDE:>14}{'MiB':>8}")
+    print(f"{'':12}{IN_TURN:>14}{SIDE_BY_SIDE:>14}{'MiB':>8}")
     for name, size in sizes.items():
-        print(f"{name:10}" + "".join(f"{len(posts) / best[name, way]:14.1f}" for way in WAYS) + f"{size / 2**20:8.1f}")
+        print(f"{name:12}" + "".join(f"{len(posts) / best[name, way]:14.1f}" for way in WAYS) + f"{size / 2**20:8.1f}")
     fastest = {name: min(best[name, way] for way in WAYS) for name in sizes}
     summary = {
         "int8_vs_torch": round(fastest["torch"] / fastest["int8"], 2),

@@ -1,5 +1,6 @@
 """Fewer inner neurons: those go that the others can stand for, and the others do."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from data_prep.command import UserError
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
+from train import pruning
 from train.encoder import Encoder, load_encoder
 from train.prediction import predict_logits
 from train.pruning import prune_feed_forward, take_over
@@ -92,6 +94,21 @@ def test_the_neuron_that_goes_is_the_one_whose_loss_costs_least(seed: int, corre
     chosen = activity[:, [*kept.tolist(), 5]] @ fitted.numpy()
     error = np.square((chosen - activity @ weights) * importance).sum()
     assert error == pytest.approx(min(errors.values()), rel=1e-3)
+
+
+def test_every_language_is_heard_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def listening(encoder: Encoder, texts: Sequence[str]) -> list[torch.Tensor]:
+        read.extend(texts)
+        return second_moments(encoder, texts)
+
+    second_moments = pruning._second_moments
+    monkeypatch.setattr(pruning, "_second_moments", listening)
+    monkeypatch.setattr(pruning, "_TEXTS", 6)
+    prune_feed_forward(encoder_of(24), [*TEXTS, "kelmet ruvel", "dalmire"], [*["en"] * len(TEXTS), "ps", "ps"], 12)
+    assert len(set(read)) == len(read) == 5, "three of six are a language's share, and the smaller one has two"
+    assert {"kelmet ruvel", "dalmire"} < set(read)
 
 
 def test_more_neurons_than_there_are_is_an_error() -> None:

@@ -106,6 +106,15 @@ def test_after_a_crash_it_goes_on_from_the_last_whole_checkpoint(
     assert before != newest
 
 
+def test_a_pruned_run_goes_on_with_the_same_neurons(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.encoder.feed_forward = 24
+    whole = train(settings)
+    folder = interrupted(settings, monkeypatch, 3, signal.SIGTERM)
+    assert resume(folder) == folder
+    assert weights(folder)["roberta.encoder.layer.0.intermediate.dense.weight"].shape == (24, 32)
+    assert same(whole, folder)
+
+
 def test_a_checkpoint_without_a_seal_does_not_count(tmp_path: Path) -> None:
     for step, content in ((5, "a"), (40, "b")):
         (tmp_path / f"checkpoint-{step}").mkdir()
