@@ -64,17 +64,17 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     ------
     UserError
         If the weights cannot be had (the message says how to fetch them), are of another architecture than XLM-R's, or of fewer
-        layers or shorter texts than asked for.
+        layers, fewer inner neurons or shorter texts than asked for.
     """
     if settings.kind == "random":
-        return _lowest_layers(_random_encoder(settings), settings.layers)
+        return _lowest_layers(_wide_enough(_random_encoder(settings), settings.feed_forward), settings.layers)
     if settings.kind == "packaged" and settings.path is None:
         path = packaged_file()
         # where the package has no build, the same model from the hub
         encoder = _packaged_encoder(path, settings) if path is not None else _hub_encoder(replace(settings, path=HUB_TWIN))
     else:
         encoder = _hub_encoder(settings)
-    return fold_vocabulary(_lowest_layers(_of_length(encoder), settings.layers))
+    return fold_vocabulary(_lowest_layers(_wide_enough(_of_length(encoder), settings.feed_forward), settings.layers))
 
 
 def _of_length(encoder: Encoder) -> Encoder:
@@ -82,6 +82,14 @@ def _of_length(encoder: Encoder) -> Encoder:
     longest = encoder.model.config.max_position_embeddings - PAD - 1  # positions are counted from behind the padding's
     if encoder.max_length > longest:
         raise UserError(f"encoder.max_length={encoder.max_length} is more than the encoder was made for: use at most {longest}")
+    return encoder
+
+
+def _wide_enough(encoder: Encoder, feed_forward: int | None) -> Encoder:
+    """The encoder itself, if it has as many inner neurons as are to be left once it is pruned (train/pruning.py)."""
+    width = encoder.model.config.intermediate_size
+    if feed_forward is not None and feed_forward > width:
+        raise UserError(f"encoder.feed_forward={feed_forward} is more than the encoder has: use at most {width}")
     return encoder
 
 

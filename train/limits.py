@@ -8,6 +8,7 @@ from train.settings import TrainSettings
 
 # key -> least and most, both allowed
 _RANGES: dict[str, tuple[float, float]] = {
+    "trainer.epochs_before_pruning": (0, math.inf),
     "trainer.layer_decay": (0, 1),
     "trainer.weight_decay": (0, math.inf),
     "trainer.warmup_fraction": (0, 1),

@@ -1,4 +1,4 @@
-"""Structured pruning: fewer inner neurons in an encoder's feed-forward networks, before it is fine-tuned.
+"""Structured pruning: fewer inner neurons in an encoder's feed-forward networks, which fine-tuning then goes on with.
 
 Those neurons go whose work the others can take over best, and they take it over: by least squares on what the neurons do for the
 training texts, the rule of the Optimal Brain Surgeon (Hassibi and Stork 1993) for whole neurons, as ZipLM has it (Kurtic et al. 2023).
@@ -9,12 +9,11 @@ from functools import partial
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from tqdm import tqdm
 from transformers import XLMRobertaModel
 
-from data_prep.command import UserError
-from train.encoder import Encoder
 from train.encoding import encode
 from train.sampling import batch_by_tokens
 from train.tokenised import collate
@@ -26,43 +25,36 @@ _DAMPING = 1e-4  # of the neurons' mean square, added to each: what the texts do
 
 
 @torch.no_grad()
-def prune_feed_forward(encoder: Encoder, texts: Sequence[str], languages: Sequence[str], width: int) -> None:
+def prune_feed_forward(model: XLMRobertaModel, tokenizer: Tokenizer, texts: Sequence[str], languages: Sequence[str], width: int) -> None:
     """Leave every layer's feed-forward network `width` inner neurons, in place; those of all layers are judged before any goes.
 
-    Nothing is drawn at random but the texts, and those always alike: seeds of one recipe keep the same neurons, and their weights
-    can be averaged.
+    Nothing is drawn at random but the texts, and those always alike: runs that are pruned before they learn anything keep the same
+    neurons, and their weights can be averaged.
 
     Parameters
     ----------
     texts, languages
         The training texts, of which some two thousand are read, as many of each language.
-
-    Raises
-    ------
-    UserError
-        If the encoder has fewer neurons.
+    width
+        At most the neurons that the encoder has.
     """
-    config = encoder.model.config
-    if width > config.intermediate_size:
-        raise UserError(f"encoder.feed_forward={width} is more than the encoder has: use at most {config.intermediate_size}")
     order, spoken = np.random.default_rng(0).permutation(len(texts)), np.asarray(languages)
     share = -(-_TEXTS // len(np.unique(spoken)))
     read = [texts[index] for language in np.unique(spoken) for index in order[spoken[order] == language][:share]]
-    moments = _second_moments(encoder, read)
-    for layer, moment in zip(
-        tqdm(encoder.model.encoder.layer, desc="pruning", unit=" layers", leave=False, disable=None), moments, strict=True
-    ):
+    moments = _second_moments(model, tokenizer, read)
+    for layer, moment in zip(tqdm(model.encoder.layer, desc="pruning", unit=" layers", leave=False, disable=None), moments, strict=True):
         inner, outer = layer.intermediate.dense, layer.output.dense
-        weights = torch.cat([outer.weight.T, outer.bias.unsqueeze(0)]).double()
+        weights = torch.cat([outer.weight.T, outer.bias.unsqueeze(0)]).double().cpu()
         # an output matters as much as the normalisation behind it lets through
-        kept, fitted = take_over(moment, weights, width, layer.output.LayerNorm.weight.double().abs())
-        narrow_inner, narrow_outer = nn.Linear(inner.in_features, width), nn.Linear(width, outer.out_features)
+        kept, fitted = take_over(moment, weights, width, layer.output.LayerNorm.weight.double().abs().cpu())
+        narrow_inner = nn.Linear(inner.in_features, width, device=model.device)
+        narrow_outer = nn.Linear(width, outer.out_features, device=model.device)
         narrow_inner.weight.copy_(inner.weight[kept])
         narrow_inner.bias.copy_(inner.bias[kept])
         narrow_outer.weight.copy_(fitted[:-1].T)
         narrow_outer.bias.copy_(fitted[-1])
         layer.intermediate.dense, layer.output.dense = narrow_inner, narrow_outer
-    config.intermediate_size = width
+    model.config.intermediate_size = width
 
 
 def take_over(moment: torch.Tensor, weights: torch.Tensor, width: int, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,13 +88,15 @@ def take_over(moment: torch.Tensor, weights: torch.Tensor, width: int, importanc
     return kept[:-1], torch.linalg.solve(damped[kept][:, kept], wanted[kept])
 
 
-def _second_moments(encoder: Encoder, texts: Sequence[str]) -> list[torch.Tensor]:
-    """Of each layer the mean products of every two inner neurons and a constant 1 over the texts' tokens, float64."""
-    model: XLMRobertaModel = encoder.model.eval()
-    ids = encode(texts, encoder.tokenizer)
+def _second_moments(model: XLMRobertaModel, tokenizer: Tokenizer, texts: Sequence[str]) -> list[torch.Tensor]:
+    """Of each layer the mean products of every two inner neurons and a constant 1 over the texts' tokens, float64, on the processor."""
+    model.eval()
+    attention = model.config._attn_implementation
+    model.set_attn_implementation("sdpa")  # training's may be one for rows without padding
+    ids = encode(texts, tokenizer)
     lengths = np.asarray([len(row) for row in ids], dtype=np.int64)
     size = model.config.intermediate_size + 1
-    sums = [torch.zeros(size, size, dtype=torch.float64) for _ in model.encoder.layer]
+    sums = [torch.zeros(size, size, dtype=torch.float64, device=model.device) for _ in model.encoder.layer]
     mask = torch.empty(0)
 
     def add(total: torch.Tensor, _: nn.Module, inputs: tuple[torch.Tensor]) -> None:
@@ -115,8 +109,9 @@ def _second_moments(encoder: Encoder, texts: Sequence[str]) -> list[torch.Tensor
     batches = batch_by_tokens(np.argsort(lengths, kind="stable")[::-1], lengths, _TOKENS_PER_BATCH)
     for batch in tqdm(batches, desc="reading the inner neurons", unit=" batches", leave=False, disable=None):
         inputs = collate([{"input_ids": ids[index], "labels": [], "language": 0} for index in batch])
-        mask = inputs["attention_mask"].bool()
-        model(inputs["input_ids"], inputs["attention_mask"])
+        mask = inputs["attention_mask"].bool().to(model.device)
+        model(inputs["input_ids"].to(model.device), mask)
     for hook in hooks:
         hook.remove()
-    return [total / total[-1, -1] for total in sums]
+    model.set_attn_implementation(attention)
+    return [(total / total[-1, -1]).cpu() for total in sums]

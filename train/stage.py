@@ -7,7 +7,7 @@ import resource
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from train.pruning import prune_feed_forward
 from train.rounding import round_weights
 from train.run import LOCK, alone_with, begin_run, point_latest, save_run, unfinished_settings
 from train.selection import leave_out, select_split, take_fraction
-from train.settings import TrainSettings
+from train.settings import TrainerSettings, TrainSettings
 from train.tokenised import TokenisedRows
 from train.trainer import LengthBucketedTrainer, build_trainer, computes_in_bf16
 from train.validation import language_metrics
@@ -217,8 +217,6 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
     if settings.encoder.trim:
         texts = [text for table in read for text in table["text"]]
         encoder = trim_vocabulary(encoder, texts, settings.encoder.reserve, cache)
-    if settings.encoder.feed_forward is not None:
-        prune_feed_forward(encoder, list(train_table["text"]), list(train_table["language"]), settings.encoder.feed_forward)
     if adapting:
         adapt(encoder, read[-1], settings, folder)
     model = build_classifier(encoder, heads, settings.encoder.pooling, settings.trainer.dropout)
@@ -229,21 +227,30 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         bf16 = computes_in_bf16(settings.trainer.bf16)
         train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept, bf16)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
+    sources = list(train_table["source"])
+    before = TrainerState(epoch=0.0)
+    if settings.encoder.feed_forward is not None:
+        if settings.trainer.epochs_before_pruning:
+            before = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
+        texts, languages = list(train_table["text"]), list(train_table["language"])
+        prune_feed_forward(model.roberta, tokenizer, texts, languages, settings.encoder.feed_forward)
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
-    trainer = build_trainer(model, train_rows, list(train_table["source"]), validation_rows, settings.trainer, folder)
+    trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder)
     training_started = time.monotonic()
     training_loss = run_trainer(trainer, folder)
-    training_seconds = time.monotonic() - training_started
+    training_seconds = time.monotonic() - training_started + sum(entry.get("train_runtime", 0.0) for entry in before.log_history)
+    steps, epochs = before.global_step, before.epoch or 0.0
+    log = [{**entry, "step": entry["step"] + steps, "epoch": entry["epoch"] + epochs} for entry in trainer.state.log_history]
 
     figures = {
         "train_rows": len(train_rows),
-        "steps": trainer.state.global_step,
+        "steps": steps + trainer.state.global_step,
         "training_seconds": training_seconds,
-        "rows_per_second": len(trainer.sampler.draw(0)) * (trainer.state.epoch or 0) / training_seconds,
+        "rows_per_second": len(trainer.sampler.draw(0)) * (epochs + (trainer.state.epoch or 0)) / training_seconds,
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
     }
-    return Tuned(merge_adapters(adapted) if adapted else model, tokenizer, trainer.state.log_history, figures)
+    return Tuned(merge_adapters(adapted) if adapted else model, tokenizer, before.log_history + log, figures)
 
 
 def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Path) -> None:
@@ -259,6 +266,37 @@ def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Pa
         if is_main_process():
             write_bytes(adapted, save({name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}))
     set_seed(settings.trainer.seed)  # what follows is the same whether the weights were read or made
+
+
+def train_before_pruning(
+    model: MultiHeadClassifier,
+    train_rows: TokenisedRows,
+    sources: list[str],
+    validation_rows: TokenisedRows,
+    settings: TrainerSettings,
+    folder: Path,
+) -> TrainerState:
+    """Fine-tune with all inner neurons, in place, and return how it ended; a resumed run takes the weights that it had then.
+
+    What a neuron is worth shows in a model that knows its task: pruned at once, an encoder learns less (docs/results.md).
+    """
+    trained = folder / "checkpoints" / "before_pruning.safetensors"
+    if trained.is_file():
+        model.load_state_dict(load_file(trained))
+        state = TrainerState.load_from_json(str(trained.with_suffix(".json")))
+    else:
+        adapted = add_adapters(model, settings.lora) if settings.lora.rank else None
+        recipe = replace(settings, epochs=settings.epochs_before_pruning)
+        trainer = build_trainer(model, train_rows, sources, validation_rows, recipe, folder, "before_pruning")
+        run_trainer(trainer, folder)
+        state = trainer.state
+        if adapted:
+            merge_adapters(adapted)
+        if is_main_process():
+            state.save_to_json(str(trained.with_suffix(".json")))
+            write_bytes(trained, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    set_seed(settings.seed)  # what follows is the same whether the weights were read or made
+    return state
 
 
 def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:

@@ -191,8 +191,11 @@ def build_trainer(
     validation_rows: TokenisedRows,
     settings: TrainerSettings,
     folder: Path,
+    phase: str = "",
 ) -> BucketedTrainer:
     """A trainer that evaluates per language, keeps the best checkpoint by `settings.best_metric` and loads it at the end.
+
+    A training that comes before a run's last names its `phase`: a folder for its checkpoints and curves below the run's.
 
     Raises
     ------
@@ -206,7 +209,7 @@ def build_trainer(
     if packed:
         model.set_attn_implementation(PACKED)
     arguments = TrainingArguments(
-        **shared_arguments(settings, folder / "checkpoints"),
+        **shared_arguments(settings, folder / "checkpoints" / phase),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         ddp_find_unused_parameters=False,
@@ -248,7 +251,7 @@ def build_trainer(
         from torch.utils.tensorboard import SummaryWriter
         from transformers.integrations import TensorBoardCallback
 
-        callbacks.append(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard" / phase))))
     trainer = BucketedTrainer(
         model=model,
         args=arguments,

@@ -1,16 +1,21 @@
 """Fewer inner neurons: those go that the others can stand for, and the others do."""
 
+import json
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from transformers import XLMRobertaModel
 
 from data_prep.command import UserError
+from data_prep.files import read_json
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
 from train import pruning
 from train.encoder import Encoder, load_encoder
@@ -36,6 +41,10 @@ def encoder_of(neurons: int) -> Encoder:
     return encoder
 
 
+def prune(encoder: Encoder, width: int) -> None:
+    prune_feed_forward(encoder.model, encoder.tokenizer, TEXTS, LANGUAGES, width)
+
+
 @torch.inference_mode()
 def hidden_states(encoder: Encoder) -> torch.Tensor:
     ids = [row.ids for row in encoder.tokenizer.encode_batch(TEXTS[:9])]
@@ -48,7 +57,7 @@ def test_of_neurons_that_do_the_same_one_stays_and_does_the_work_of_both() -> No
         inner = layer.intermediate.dense
         inner.weight.data[12:], inner.bias.data[12:] = inner.weight.data[:12], inner.bias.data[:12]
     before, first = hidden_states(encoder), encoder.model.encoder.layer[0].intermediate.dense.weight[:12].clone()
-    prune_feed_forward(encoder, TEXTS, LANGUAGES, 12)
+    prune(encoder, 12)
     torch.testing.assert_close(hidden_states(encoder), before, atol=0.005, rtol=0.005)
     assert encoder.model.config.intermediate_size == 12
     assert {tuple(row) for row in encoder.model.encoder.layer[0].intermediate.dense.weight.tolist()} == {
@@ -59,7 +68,7 @@ def test_of_neurons_that_do_the_same_one_stays_and_does_the_work_of_both() -> No
 def test_what_stays_does_more_than_it_did() -> None:
     """Against the same neurons with the weights that they had."""
     whole, pruned = encoder_of(24), encoder_of(24)
-    prune_feed_forward(pruned, TEXTS, LANGUAGES, 12)
+    prune(pruned, 12)
     as_they_were = encoder_of(24)
     for old, new in zip(as_they_were.model.encoder.layer, pruned.model.encoder.layer, strict=True):
         kept = [row in new.intermediate.dense.weight.tolist() for row in old.intermediate.dense.weight.tolist()]
@@ -72,7 +81,7 @@ def test_what_stays_does_more_than_it_did() -> None:
 def test_the_choice_is_always_the_same() -> None:
     first, second = encoder_of(24), encoder_of(24)
     for encoder in (first, second):
-        prune_feed_forward(encoder, TEXTS, LANGUAGES, 10)
+        prune(encoder, 10)
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
 
@@ -99,28 +108,69 @@ def test_the_neuron_that_goes_is_the_one_whose_loss_costs_least(seed: int, corre
 def test_every_language_is_heard_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def listening(encoder: Encoder, texts: Sequence[str]) -> list[torch.Tensor]:
+    def listening(model: XLMRobertaModel, tokenizer: Tokenizer, texts: Sequence[str]) -> list[torch.Tensor]:
         read.extend(texts)
-        return second_moments(encoder, texts)
+        return second_moments(model, tokenizer, texts)
 
     second_moments = pruning._second_moments
     monkeypatch.setattr(pruning, "_second_moments", listening)
     monkeypatch.setattr(pruning, "_TEXTS", 6)
-    prune_feed_forward(encoder_of(24), [*TEXTS, "kelmet ruvel", "dalmire"], [*["en"] * len(TEXTS), "ps", "ps"], 12)
+    encoder = encoder_of(24)
+    prune_feed_forward(encoder.model, encoder.tokenizer, [*TEXTS, "kelmet ruvel", "dalmire"], [*["en"] * len(TEXTS), "ps", "ps"], 12)
     assert len(set(read)) == len(read) == 5, "three of six are a language's share, and the smaller one has two"
     assert {"kelmet ruvel", "dalmire"} < set(read)
 
 
-def test_more_neurons_than_there_are_is_an_error() -> None:
+def test_attention_is_as_it_was_before() -> None:
+    encoder = encoder_of(24)
+    encoder.model.set_attn_implementation("eager")
+    prune(encoder, 12)
+    assert encoder.model.config._attn_implementation == "eager"
+
+
+def test_more_neurons_than_there_are_is_an_error_before_anything_is_trained() -> None:
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
     with pytest.raises(UserError, match=r"encoder\.feed_forward=25 is more than the encoder has: use at most 24"):
-        prune_feed_forward(encoder_of(24), TEXTS, LANGUAGES, 25)
+        load_encoder(EncoderSettings(name="random", kind="random", max_length=32, shape=shape, feed_forward=25))
 
 
-def test_a_run_of_a_pruned_encoder_is_saved_and_read_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("override", ["trainer.epochs_before_pruning=0", "trainer.epochs_before_pruning=1", "trainer.lora.rank=2"])
+def test_a_run_of_a_pruned_encoder_is_saved_and_read_as_it_was(tmp_path: Path, override: str) -> None:
     prepare_rows(tmp_path, tiny_rows())
-    run = load_run(train(tiny_settings(tmp_path, "encoder.feed_forward=24")))
+    run = load_run(train(tiny_settings(tmp_path, "encoder.feed_forward=24", override)))
     assert {tuple(layer.intermediate.dense.weight.shape) for layer in run.model.roberta.encoder.layer} == {(24, 32)}
     heads = list(run.model.config.heads)
     rows = TokenisedRows(select_split(find_examples(tiny_settings(tmp_path)), "validation", heads), run.tokenizer, heads)
     assert np.isfinite(predict_logits(run.model, rows)[0]).all()
     assert run.record["settings"]["encoder"]["feed_forward"] == 24
+
+
+def test_epochs_before_pruning_are_part_of_the_run(tmp_path: Path) -> None:
+    """Its log goes on from one training to the next, and so do steps and epochs."""
+    prepare_rows(tmp_path, tiny_rows(160))
+    settings = tiny_settings(tmp_path, "encoder.feed_forward=24", "trainer.epochs=2", "trainer.trackers=[tensorboard]")
+    run = train(settings)
+    log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    evaluations = [(entry["epoch"], entry["step"]) for entry in log if "eval_loss" in entry]
+    steps = read_json(run / "run.json")["figures"]["steps"]
+    assert evaluations == [(epoch, epoch * steps // 3) for epoch in (1, 2, 3)]
+    assert [entry["step"] for entry in log if "train_runtime" in entry] == [steps // 3, steps]
+    assert {path.parent.name for path in (run / "tensorboard").rglob("events*")} == {"tensorboard", "before_pruning"}
+
+
+def test_what_is_pruned_is_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import train.stage as stage
+
+    seen: list[tuple[int, torch.Tensor]] = []
+
+    def watching(model: XLMRobertaModel, *args: Any) -> None:
+        seen.append((model.config.intermediate_size, model.encoder.layer[0].intermediate.dense.weight.detach().clone()))
+        prune_feed_forward(model, *args)
+
+    monkeypatch.setattr(stage, "prune_feed_forward", watching)
+    prepare_rows(tmp_path, tiny_rows())
+    for epochs in (0, 1):
+        train(tiny_settings(tmp_path, "encoder.feed_forward=24", f"trainer.epochs_before_pruning={epochs}"))
+    (width, untrained), (same_width, trained) = seen
+    assert width == same_width == 64
+    assert not torch.equal(untrained, trained)

@@ -1,5 +1,6 @@
 """An interrupted run goes on where it was, to the very weights that it would have had without the interruption."""
 
+import json
 import os
 import shutil
 import signal
@@ -33,6 +34,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model" / "model.safetensors")
 
 
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 def same(one: Path, other: Path) -> bool:
     a, b = weights(one), weights(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
@@ -51,16 +56,17 @@ class KillAt(TrainerCallback):
             os.kill(os.getpid(), self.number)
 
 
-def interrupted(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, step: int, number: int | None) -> Path:
+def interrupted(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, step: int, number: int | None, phase: str = "") -> Path:
     import train.stage as stage
 
     build = stage.build_trainer
 
     def with_kill(*args, **kwargs):  # type: ignore[no-untyped-def]
         trainer = build(*args, **kwargs)
-        callbacks = trainer.callback_handler.callbacks
-        # before the callback that listens: a signal in a step is seen at its end
-        callbacks.insert(next(i for i, one in enumerate(callbacks) if isinstance(one, SafeStops)), KillAt(step, number))
+        if Path(trainer.args.output_dir) == Path(args[5]) / "checkpoints" / phase:
+            callbacks = trainer.callback_handler.callbacks
+            # before the callback that listens: a signal in a step is seen at its end
+            callbacks.insert(next(i for i, one in enumerate(callbacks) if isinstance(one, SafeStops)), KillAt(step, number))
         return trainer
 
     with monkeypatch.context() as patch:
@@ -106,13 +112,20 @@ def test_after_a_crash_it_goes_on_from_the_last_whole_checkpoint(
     assert before != newest
 
 
-def test_a_pruned_run_goes_on_with_the_same_neurons(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("epochs_before", "phase"), [(0, ""), (1, "before_pruning"), (1, "")])
+def test_a_pruned_run_goes_on_with_the_same_neurons(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, epochs_before: int, phase: str
+) -> None:
     settings.encoder.feed_forward = 24
+    settings.trainer.epochs_before_pruning = epochs_before
     whole = train(settings)
-    folder = interrupted(settings, monkeypatch, 3, signal.SIGTERM)
+    folder = interrupted(settings, monkeypatch, 3, signal.SIGTERM, phase)
     assert resume(folder) == folder
     assert weights(folder)["roberta.encoder.layer.0.intermediate.dense.weight"].shape == (24, 32)
     assert same(whole, folder)
+    evaluations = [[entry for entry in metrics(run) if "eval_loss" in entry] for run in (whole, folder)]
+    assert [entry["step"] for entry in evaluations[0]] == [entry["step"] for entry in evaluations[1]]
+    assert len(evaluations[0]) == epochs_before + 2
 
 
 def test_a_checkpoint_without_a_seal_does_not_count(tmp_path: Path) -> None:
