@@ -132,7 +132,7 @@ def test_pruned_runs_are_averaged_if_they_kept_the_same_neurons(
     workspace: tuple[Path, Path, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, encoder, _ = workspace
-    pruned = ("encoder.feed_forward=24", "trainer.learning_rate=1e-4")
+    pruned = ("encoder.feed_forward=24", "trainer.epochs_before_pruning=0", "trainer.learning_rate=1e-4")
     first, second = (train(settings_of(folder, encoder, f"name=pruned{seed}", f"trainer.seed={seed}", *pruned)) for seed in (1, 2))
     average_runs(settings_of(folder, encoder, f"average=[{first},{second}]", *pruned))
 
