@@ -233,7 +233,9 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         if settings.trainer.epochs_before_pruning:
             before = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
         texts, languages = list(train_table["text"]), list(train_table["language"])
+        whole = model.config.intermediate_size
         prune_feed_forward(model.roberta, tokenizer, texts, languages, settings.encoder.feed_forward)
+        print(f"pruned each layer's {whole:,} inner neurons to {settings.encoder.feed_forward:,}")
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
     trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder)
     training_started = time.monotonic()
