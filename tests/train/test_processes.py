@@ -33,7 +33,8 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.timeout(600)
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("pruned", "steps"), [([], 40), (["encoder.feed_forward=32"], 80)])  # 40 before it is pruned, and after
+def test_two_processes_learn_what_one_learns(tmp_path: Path, pruned: list[str], steps: int) -> None:
     write_jsonl(tmp_path / "raw" / "posts.jsonl", tiny_rows(240))
     for name, content in {"source/posts": SOURCE, "mixture/mine": "defaults:\n  - /source@sources.posts: posts\nname: mine\n"}.items():
         path = tmp_path / "configs" / f"{name}.yaml"
@@ -43,7 +44,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         f"hydra.searchpath=[file://{tmp_path}/configs]", "mixture=mine", f"data_root={tmp_path}/raw", f"data_dir={tmp_path}/data",
     ]  # fmt: skip
     overrides = [
-        *shared, "encoder=tiny", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false", "trainer.dropout=0",
+        *shared, *pruned, "encoder=tiny", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false", "trainer.dropout=0",
         "trainer.trackers=[]", "trainer.sampling.tokens_per_batch=256", f"runs_dir={tmp_path}/runs",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -59,5 +60,5 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     one, two = tmp_path / "runs" / "one" / "latest", tmp_path / "runs" / "two" / "latest"
     assert losses(one) == pytest.approx(losses(two), abs=1e-3)
     assert len(losses(one)) > 2
-    assert read_json(one / "run.json")["figures"]["steps"] == read_json(two / "run.json")["figures"]["steps"] == 40
+    assert read_json(one / "run.json")["figures"]["steps"] == read_json(two / "run.json")["figures"]["steps"] == steps
     assert read_json(one / "policy.json")["heads"].keys() == read_json(two / "policy.json")["heads"].keys()
