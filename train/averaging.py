@@ -40,7 +40,7 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
         if run.tokenizer.to_str() != runs[0].tokenizer.to_str():
             other.append("vocabulary")
         if given["encoder"]["feed_forward"] is not None and not other and not _same_neurons(run.model, runs[0].model):
-            other.append("choice of inner neurons (each seed makes its own unless trainer.epochs_before_pruning is 0)")
+            other.append("choice of inner neurons (each seed makes its own after epochs_before_pruning, a processor may)")
         if other:
             raise UserError(
                 f"average: {run.folder} was trained with another {other[0]}, so its weights mean something else: give the experiment and "
