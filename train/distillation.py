@@ -1,11 +1,15 @@
 """Knowledge distillation: a model learns other runs' scores beside the labels, also for heads that nobody judged.
 
-One large run teaches a small encoder; several seeds of one recipe teach it their mean, which errs less than any of them.
+One large run teaches a small encoder; several seeds of one recipe teach it their mean, which errs less than any of them. A pruned
+model is taught by what it was before: its scores, and the output of each of its layers, of which it still has all.
 """
 
+import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +18,7 @@ from datasets import Dataset
 
 from data_prep.command import UserError
 from data_prep.files import write_bytes
+from train.model import MultiHeadClassifier
 from train.prediction import predict_logits
 from train.run import load_run
 from train.settings import DistillationSettings
@@ -55,3 +60,32 @@ def teacher_logits(
     np.save(buffer, mean, allow_pickle=False)
     write_bytes(kept, buffer.getvalue())
     return mean
+
+
+class Unpruned:
+    """A model as it is now, kept to teach the one that pruning makes of it."""
+
+    def __init__(self, model: MultiHeadClassifier) -> None:
+        # a copy of the object would share the forward pass that an earlier training may have wrapped
+        self.model = MultiHeadClassifier._from_config(copy.deepcopy(model.config)).to(model.device)
+        self.model.load_state_dict(model.state_dict())
+        self.model.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def answer(self, texts: dict[str, Any]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits, shape (batch, heads), and the layers' outputs for a batch as the classifier takes it."""
+        with layer_outputs(self.model) as outputs:
+            logits = self.model(**texts).logits
+        return logits.float(), outputs
+
+
+@contextmanager
+def layer_outputs(model: MultiHeadClassifier) -> Iterator[list[torch.Tensor]]:
+    """Within, what each of the encoder's layers puts out, shape (..., hidden), is added to the list."""
+    outputs: list[torch.Tensor] = []
+    hooks = [layer.register_forward_hook(lambda _, __, output: outputs.append(output)) for layer in model.roberta.encoder.layer]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -15,6 +15,7 @@ from data_prep.command import UserError
 from train.labels import MASKED
 from train.settings import LossSettings
 
+_SMALLEST_VARIANCE = 1e-6  # of a dimension that says nothing, or rounding would count as much as all else
 RAREST = 10  # group DRO: a group rarer than a tenth of an equal share counts as if it had that tenth, or single rows would rule
 
 
@@ -169,6 +170,27 @@ def agreement_penalty(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """
     p, q = torch.sigmoid(one), torch.sigmoid(other)
     return ((p - q) * (one - other)).mean() / 2
+
+
+def unlearnt_share(states: Sequence[torch.Tensor], taught: Sequence[torch.Tensor]) -> torch.Tensor:
+    """How much of what a teacher's layers say its pupil's do not: the share of variance left unexplained, mean over layers and dimensions.
+
+    Of the variance, because an encoder's dimensions differ in size by orders of magnitude: each then counts the same.
+
+    Parameters
+    ----------
+    states, taught
+        One tensor a layer, shape (tokens, hidden), without padding.
+
+    Returns
+    -------
+    A scalar; 0 if all are the same, about 2 if they have nothing to do with each other.
+    """
+    shares = [
+        (state - goal).square().mean(dim=0) / goal.var(dim=0, correction=0).clamp(min=_SMALLEST_VARIANCE)
+        for state, goal in zip(states, taught, strict=True)
+    ]
+    return torch.stack(shares).mean()
 
 
 def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -64,11 +64,12 @@ class LoraSettings:
 
 @dataclass
 class DistillationSettings:
-    """Finished runs whose scores, their mean if they are several, a model learns beside the labels."""
+    """What a model learns beside the labels: the mean scores of finished runs, or, pruned, what it said itself before."""
 
     teachers: list[str] = field(default_factory=list)  # runs/<name>/<timestamp>, or latest in its place
     weight: float = 0.5  # of the teachers' scores; the labels have the rest
     temperature: float = 2  # softens both sides' probabilities
+    layers_weight: float = 1  # pruned: of each layer saying what it said before; 0: it is not taught by what it was
 
 
 @dataclass
@@ -76,7 +77,7 @@ class TrainerSettings:
     """Optimisation and bookkeeping; everything else is transformers.Trainer's default."""
 
     epochs: float = 3
-    epochs_before_pruning: float = 1  # with all inner neurons, until encoder.feed_forward takes some and the epochs above begin
+    epochs_before_pruning: float = 2  # with all inner neurons, until encoder.feed_forward takes some and the epochs above begin
     learning_rate: float = 5e-5
     head_learning_rate: float = 5e-3  # the heads start from random weights, the encoder does not
     layer_decay: float = 1.0  # each layer below the top learns at this share of the rate of the one above

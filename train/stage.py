@@ -27,7 +27,7 @@ from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
 from train.averaging import average_runs
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
-from train.distillation import teacher_logits
+from train.distillation import Unpruned, teacher_logits
 from train.edited_copies import with_edited_copies
 from train.encoder import Encoder, load_encoder, trim_vocabulary
 from train.limits import check_train_settings
@@ -228,16 +228,17 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept, bf16)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     sources = list(train_table["source"])
-    before = TrainerState(epoch=0.0)
+    before, unpruned = TrainerState(epoch=0.0), None
     if settings.encoder.feed_forward is not None:
         if settings.trainer.epochs_before_pruning:
             before = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
+            unpruned = Unpruned(model) if settings.trainer.distillation.layers_weight else None
         texts, languages = list(train_table["text"]), list(train_table["language"])
         whole = model.config.intermediate_size
         prune_feed_forward(model.roberta, tokenizer, texts, languages, settings.encoder.feed_forward)
         print(f"pruned each layer's {whole:,} inner neurons to {settings.encoder.feed_forward:,}")
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
-    trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder)
+    trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder, unpruned=unpruned)
     training_started = time.monotonic()
     training_loss = run_trainer(trainer, folder)
     training_seconds = time.monotonic() - training_started + sum(entry.get("train_runtime", 0.0) for entry in before.log_history)

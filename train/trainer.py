@@ -24,8 +24,9 @@ from transformers import (
 
 from data_prep.command import UserError
 from train.checkpoints import SafeStops
+from train.distillation import Unpruned, layer_outputs
 from train.labels import MASKED
-from train.loss import MaskedLoss, agreement_penalty, distillation_loss, masked_bce
+from train.loss import MaskedLoss, agreement_penalty, distillation_loss, masked_bce, unlearnt_share
 from train.memory import batch_that_fits, keep_freed_memory
 from train.model import MultiHeadClassifier
 from train.packing import PACKED
@@ -78,6 +79,7 @@ class BucketedTrainer(LengthBucketedTrainer):
         loss: MaskedLoss,
         validation_languages: list[str],
         settings: TrainerSettings,
+        unpruned: Unpruned | None,
         **kwargs: Any,
     ) -> None:
         # Trainer asks for a function to know that the loss counts the cells of the whole step; `compute_loss` below calls it
@@ -85,6 +87,7 @@ class BucketedTrainer(LengthBucketedTrainer):
         self.loss = loss.to(self.args.device)
         self.validation_languages = validation_languages
         self.settings = settings
+        self.unpruned = unpruned
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Over compiled layers if the settings ask for it."""
@@ -105,10 +108,11 @@ class BucketedTrainer(LengthBucketedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """What Trainer accumulates: `MaskedLoss` of a batch, with R-Drop's second pass and a teacher's scores if they are asked for."""
+        """What Trainer accumulates: `MaskedLoss` of a batch, with R-Drop's second pass and what a teacher says if they are asked for."""
         texts = text_inputs(inputs)
         labels, languages = inputs["labels"], inputs["language"]
-        outputs = model(**texts)
+        with layer_outputs(self.accelerator.unwrap_model(model)) if self.unpruned else nullcontext([]) as layers:
+            outputs = model(**texts)
         logits = outputs.logits.float()
         judged = (labels != MASKED).sum()
         cells = judged if num_items_in_batch is None else num_items_in_batch
@@ -118,10 +122,17 @@ class BucketedTrainer(LengthBucketedTrainer):
             loss = loss + self.loss.settings.r_drop * agreement_penalty(logits, again) * judged / cells
         else:
             loss = self.loss(logits, labels, languages, cells)
-        if "teacher" in inputs:
-            taught = self.settings.distillation
-            softened = distillation_loss(logits, inputs["teacher"], taught.temperature) * judged / cells
-            loss = (1 - taught.weight) * loss + taught.weight * softened
+        taught, teacher = self.settings.distillation, inputs.get("teacher")
+        unlearnt: torch.Tensor | float = 0.0
+        if self.unpruned is not None:
+            with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+                own, own_layers = self.unpruned.answer(texts)
+            teacher = own if teacher is None else teacher
+            real = texts["attention_mask"].bool() if "attention_mask" in texts else ...  # packed rows have no padding
+            unlearnt = unlearnt_share(*([layer[real].float().flatten(0, -2) for layer in of] for of in (layers, own_layers)))
+        if teacher is not None:
+            softened = distillation_loss(logits, teacher, taught.temperature)
+            loss = (1 - taught.weight) * loss + (taught.weight * softened + taught.layers_weight * unlearnt) * judged / cells
         loss = loss * self.accelerator.num_processes  # whose gradients are averaged, though the cells of all were counted
         return (loss, outputs) if return_outputs else loss
 
@@ -192,10 +203,12 @@ def build_trainer(
     settings: TrainerSettings,
     folder: Path,
     phase: str = "",
+    unpruned: Unpruned | None = None,
 ) -> BucketedTrainer:
     """A trainer that evaluates per language, keeps the best checkpoint by `settings.best_metric` and loads it at the end.
 
-    A training that comes before a run's last names its `phase`: a folder for its checkpoints and curves below the run's.
+    A training that comes before a run's last names its `phase`: a folder for its checkpoints and curves below the run's. A pruned
+    model may have `unpruned` to learn from.
 
     Raises
     ------
@@ -207,7 +220,8 @@ def build_trainer(
     freeze(model, settings)
     packed = settings.packed if settings.packed is not None else torch.cuda.is_available() and computes_in_bf16(settings.bf16)
     if packed:
-        model.set_attn_implementation(PACKED)
+        for read in (model, unpruned.model) if unpruned else (model,):
+            read.set_attn_implementation(PACKED)
     arguments = TrainingArguments(
         **shared_arguments(settings, folder / "checkpoints" / phase),
         num_train_epochs=settings.epochs,
@@ -263,6 +277,7 @@ def build_trainer(
         loss=loss,
         validation_languages=validation_rows.languages,
         settings=settings,
+        unpruned=unpruned,
     )
     for printing in (ProgressCallback, PrinterCallback):  # theirs print every figure of every language
         trainer.remove_callback(printing)

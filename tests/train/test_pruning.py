@@ -153,8 +153,8 @@ def test_epochs_before_pruning_are_part_of_the_run(tmp_path: Path) -> None:
     log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     evaluations = [(entry["epoch"], entry["step"]) for entry in log if "eval_loss" in entry]
     steps = read_json(run / "run.json")["figures"]["steps"]
-    assert evaluations == [(epoch, epoch * steps // 3) for epoch in (1, 2, 3)]
-    assert [entry["step"] for entry in log if "train_runtime" in entry] == [steps // 3, steps]
+    assert evaluations == [(epoch, epoch * steps // 4) for epoch in (1, 2, 3, 4)]
+    assert [entry["step"] for entry in log if "train_runtime" in entry] == [steps // 2, steps]
     assert {path.parent.name for path in (run / "tensorboard").rglob("events*")} == {"tensorboard", "before_pruning"}
 
 
