@@ -22,6 +22,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "trainer.patience": (1, math.inf),
     "trainer.lora.rank": (0, math.inf),
     "trainer.lora.dropout": (0, 0.99),
+    "trainer.distillation.weight": (0, 1),
+    "trainer.distillation.temperature": (0.01, math.inf),
     "trainer.distillation.layers_weight": (0, math.inf),
     "trainer.sampling.tokens_per_batch": (1, math.inf),
     "trainer.sampling.max_negatives_per_source": (0, math.inf),

@@ -122,19 +122,24 @@ class BucketedTrainer(LengthBucketedTrainer):
             loss = loss + self.loss.settings.r_drop * agreement_penalty(logits, again) * judged / cells
         else:
             loss = self.loss(logits, labels, languages, cells)
-        taught, teacher = self.settings.distillation, inputs.get("teacher")
-        unlearnt: torch.Tensor | float = 0.0
-        if self.unpruned is not None:
-            with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
-                own, own_layers = self.unpruned.answer(texts)
-            teacher = own if teacher is None else teacher
-            real = texts["attention_mask"].bool() if "attention_mask" in texts else ...  # packed rows have no padding
-            unlearnt = unlearnt_share(*([layer[real].float().flatten(0, -2) for layer in of] for of in (layers, own_layers)))
-        if teacher is not None:
-            softened = distillation_loss(logits, teacher, taught.temperature)
-            loss = (1 - taught.weight) * loss + (taught.weight * softened + taught.layers_weight * unlearnt) * judged / cells
+        if self.unpruned is not None or "teacher" in inputs:
+            lesson = self._lesson(texts, logits, layers, inputs.get("teacher"))
+            loss = (1 - self.settings.distillation.weight) * loss + lesson * judged / cells
         loss = loss * self.accelerator.num_processes  # whose gradients are averaged, though the cells of all were counted
         return (loss, outputs) if return_outputs else loss
+
+    def _lesson(self, texts: dict[str, Any], logits: torch.Tensor, layers: list[torch.Tensor], scores: torch.Tensor | None) -> torch.Tensor:
+        """How far the model is from its teachers: from other runs' scores, or its own from before pruning, and its own layers of then."""
+        taught = self.settings.distillation
+        if self.unpruned is None:
+            assert scores is not None
+            return taught.weight * distillation_loss(logits, scores, taught.temperature)
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.args.bf16):
+            own_scores, own_layers = self.unpruned.answer(texts)
+        softened = distillation_loss(logits, own_scores if scores is None else scores, taught.temperature)
+        real = texts["attention_mask"].bool() if "attention_mask" in texts else ...  # packed rows have no padding
+        states, goals = ([layer[real].float().flatten(0, -2) for layer in outputs] for outputs in (layers, own_layers))
+        return taught.weight * softened + taught.layers_weight * unlearnt_share(states, goals)
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Loss and figures per language on the validation rows, of which each process computes its share."""
