@@ -151,7 +151,14 @@ def write_index(runs_dir: Path) -> None:
             measured = f" {figures['best_metric']:.3f} ({settings['trainer']['best_metric']}) | {figures['steps']:,} |"
             measured += f" {figures['training_seconds'] / 60:.1f} | {figures['rows_per_second']:.1f} | [curves]({name}/{picture}) |"
         else:
-            step = max((int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoints/checkpoint-*")), default=0)
-            measured = f" | {step:,} | | | unfinished: `python -m train resume={runs_dir / name}` |"
+            measured = f" | {_steps_saved(folder):,} | | | unfinished: `python -m train resume={runs_dir / name}` |"
         lines.append(what + measured)
     write_text(runs_dir / "index.md", "\n".join(lines) + "\n")
+
+
+def _steps_saved(folder: Path) -> int:
+    """How many steps of an unfinished run its checkpoints hold, of both its trainings if it prunes between them."""
+    saved = [
+        [int(path.name.rpartition("-")[2]) for path in folder.glob(f"checkpoints/{phase}checkpoint-*")] for phase in ("before_pruning/", "")
+    ]
+    return sum(max(steps, default=0) for steps in saved)

@@ -15,6 +15,7 @@ from data_prep.command import UserError
 from data_prep.files import read_json
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
 from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint, seal
+from train.overview import write_index
 from train.run import load_run
 from train.settings import TrainSettings
 from train.stage import Interrupted, train
@@ -120,6 +121,9 @@ def test_a_pruned_run_goes_on_with_the_same_neurons(
     settings.trainer.epochs_before_pruning = epochs_before
     whole = train(settings)
     folder = interrupted(settings, monkeypatch, 3, signal.SIGTERM, phase)
+    steps_before = 0 if phase else epochs_before * read_json(whole / "run.json")["figures"]["steps"] // (epochs_before + 2)
+    write_index(Path(settings.runs_dir))
+    assert f"| {steps_before + 3} | | | unfinished" in (Path(settings.runs_dir) / "index.md").read_text()
     assert resume(folder) == folder
     assert weights(folder)["roberta.encoder.layer.0.intermediate.dense.weight"].shape == (24, 32)
     assert same(whole, folder)
