@@ -317,8 +317,10 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     if checkpoint is not None:
         stops.restore(checkpoint)
     again = f"`python -m train resume={folder}`"
-    if checkpoint is not None and 0 < trainer.args.max_steps <= int(read_json(checkpoint / "trainer_state.json")["global_step"]):
-        return _take_up_end(trainer, checkpoint)
+    if checkpoint is not None:
+        reached = read_json(checkpoint / "trainer_state.json")
+        if reached["global_step"] >= reached["max_steps"]:
+            return _take_up_end(trainer, checkpoint)
     try:
         with stops.listening():
             loss: float = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss

@@ -20,6 +20,8 @@ from train.run import load_run
 from train.settings import TrainSettings
 from train.stage import Interrupted, train
 
+AFTER_THE_LAST = -1  # of a training's steps
+
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
@@ -45,7 +47,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 class KillAt(TrainerCallback):
-    """Sends this process a signal, or raises as a crash would, at the end of a step."""
+    """Sends this process a signal, or raises as a crash would, at the end of a step, or when the last one was saved."""
 
     def __init__(self, step: int, number: int | None) -> None:
         self.step, self.number = step, number
@@ -55,6 +57,10 @@ class KillAt(TrainerCallback):
             if self.number is None:
                 raise ZeroDivisionError("a crash")
             os.kill(os.getpid(), self.number)
+
+    def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        if self.step == AFTER_THE_LAST:
+            raise ZeroDivisionError("a crash")
 
 
 def interrupted(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, step: int, number: int | None, phase: str = "") -> Path:
@@ -111,6 +117,18 @@ def test_after_a_crash_it_goes_on_from_the_last_whole_checkpoint(
     assert f"{newest} is incomplete or damaged" in capsys.readouterr().out
     assert same(whole, folder)
     assert before != newest
+
+
+@pytest.mark.parametrize("override", ["trainer.epochs=2", "trainer.epochs=1.3", "trainer.max_steps=5"])
+def test_a_training_that_had_made_its_last_step_makes_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str) -> None:
+    prepare_rows(tmp_path, tiny_rows(160))
+    settings = tiny_settings(tmp_path, override)
+    whole = train(settings)
+    folder = interrupted(settings, monkeypatch, AFTER_THE_LAST, None)
+    assert resume(folder) == folder
+    assert same(whole, folder)
+    steps = [read_json(run / "run.json")["figures"]["steps"] for run in (whole, folder)]
+    assert steps[0] == steps[1]
 
 
 @pytest.mark.parametrize(("epochs_before", "phase"), [(0, ""), (1, "before_pruning"), (1, "")])
