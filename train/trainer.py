@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -111,7 +111,10 @@ class BucketedTrainer(LengthBucketedTrainer):
         """What Trainer accumulates: `MaskedLoss` of a batch, with R-Drop's second pass and what a teacher says if they are asked for."""
         texts = text_inputs(inputs)
         labels, languages = inputs["labels"], inputs["language"]
-        with layer_outputs(self.accelerator.unwrap_model(model)) if self.unpruned else nullcontext([]) as layers:
+        noting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
+        if self.unpruned is not None:
+            noting = layer_outputs(self.accelerator.unwrap_model(model))
+        with noting as layers:
             outputs = model(**texts)
         logits = outputs.logits.float()
         judged = (labels != MASKED).sum()
