@@ -67,7 +67,7 @@ class Unpruned:
 
     def __init__(self, model: MultiHeadClassifier) -> None:
         # a copy of the object would share the forward pass that an earlier training may have wrapped
-        self.model = MultiHeadClassifier._from_config(copy.deepcopy(model.config)).to(model.device)
+        self.model = MultiHeadClassifier._from_config(copy.deepcopy(model.config))
         self.model.load_state_dict(model.state_dict())
         self.model.eval().requires_grad_(False)
 

@@ -90,8 +90,8 @@ class BucketedTrainer(LengthBucketedTrainer):
         self.unpruned = unpruned
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Over compiled layers if the settings ask for it."""
-        with compiled_layers(self.model) if self.settings.compile else nullcontext():
+        """Over compiled layers if the settings ask for it and none is asked for its output, or it would be compiled anew for each batch."""
+        with compiled_layers(self.model) if self.settings.compile and self.unpruned is None else nullcontext():
             return super().train(*args, **kwargs)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
@@ -244,6 +244,8 @@ def build_trainer(
         report_to=[name for name in check_trackers(settings.trackers) if name != "tensorboard"],
         label_names=["labels"],
     )
+    if unpruned:
+        unpruned.model.to(arguments.device)  # before it is asked what fits beside it
     sampling, accumulation = settings.sampling, settings.gradient_accumulation
     if arguments.device.type == "cuda":  # a processor's memory has no such limit that could be felt
         fits = batch_that_fits(model, sampling.tokens_per_batch, int(train_rows.lengths.max()), arguments.device, arguments.bf16, packed)
