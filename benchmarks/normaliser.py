@@ -50,7 +50,7 @@ def embed(encoder: Encoder, texts: list[str]) -> npt.NDArray[np.float32]:
     order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
     for start in range(0, len(order), 32):
         rows = order[start : start + 32]
-        batch = collate([{"input_ids": ids[row], "labels": []} for row in rows])
+        batch = collate([{"input_ids": ids[row], "labels": [], "language": 0} for row in rows])
         mask = batch["attention_mask"].unsqueeze(-1)
         with torch.autocast("cpu", torch.bfloat16):
             hidden = encoder.model(batch["input_ids"], batch["attention_mask"]).last_hidden_state.float()
