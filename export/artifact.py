@@ -60,7 +60,7 @@ def decided(lines: list[dict[str, Any]], policy: dict[str, Any]) -> list[dict[st
 
 def json_lines(lines: list[dict[str, Any]]) -> str:
     """Each entry as one line of JSON."""
-    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+    return "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines)
 
 
 def write_checksums(folder: Path) -> None:

@@ -21,7 +21,7 @@ from export.mirror import calibrate
 from export.parity import check_finite, check_parity, measure_parity
 from export.settings import ExportSettings, release_folder
 from export.triton import write_repository
-from export.variants import TOLERANCE, Variant, write_variants
+from export.variants import TOLERANCE, Variant, check_fp16, write_variants
 from train.encoder import PAD
 from train.run import Run, load_run
 
@@ -70,7 +70,10 @@ def export_release(settings: ExportSettings) -> Path:
         variants = write_variants(graph, folder, evidence, settings)
         for variant in variants:
             if variant.ships:
-                parities[variant.name] = asdict(measure_parity(run.model, run.policy, folder / _file(variant.name), max_length))
+                parity = measure_parity(run.model, run.policy, folder / _file(variant.name), max_length)
+                check_fp16(variant, parity, folder)
+            if variant.ships:
+                parities[variant.name] = asdict(parity)
         shutil.copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
         shutil.copyfile(client.__file__, folder / "predict.py")
         shutil.copyfile(match.__file__, folder / "match.py")
@@ -81,9 +84,11 @@ def export_release(settings: ExportSettings) -> Path:
             check_finite(folder / _file(name), max_length)
             write_repository(folder / "triton", name, sorted(folder.glob(f"{_file(name)}*")))
         write_json(folder / "contract.json", _contract(run, settings, graph, parities, variants, folder))
-        write_json(folder / "mirror.json", calibrate(Classifier(folder, workers=CORES), distinct_texts(table), settings.mirror))
+        mirror = calibrate(Classifier(folder, workers=CORES), distinct_texts(table), settings.mirror)
+        write_json(folder / "mirror.json", mirror | ({"note": f"no thresholds: {table}"} if isinstance(table, str) else {}))
         write_text(folder / "golden.jsonl", json_lines(golden_lines(folder)))
-        write_text(folder / "MODEL_CARD.md", model_card(run, variants))
+        for name in ("MODEL_CARD.md", "README.md"):  # by the second name a model hub shows it, and knows its licence
+            write_text(folder / name, model_card(run, variants))
         write_text(folder / "LICENSES.md", licences(run.record["data_manifest"]))
         write_checksums(folder)
     return target

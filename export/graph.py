@@ -83,13 +83,14 @@ def without_provenance(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def save_graph(model: onnx.ModelProto, path: Path, external_above: int = EXTERNAL_ABOVE) -> list[Path]:
-    """Write a graph; one of more than `external_above` bytes keeps its weights in `<name>.data` beside it.
+    """Write a graph; one with more than `external_above` bytes of weights keeps its weights in `<name>.data` beside it.
 
     Returns
     -------
     The files written. Both must travel together, under their names.
     """
-    if model.ByteSize() <= external_above:
+    # the weights' own sizes: a message of more than 2 GiB cannot be written out whole, and so not be asked for its size either
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= external_above:
         onnx.save(model, path)
         return [path]
     apart = onnx.ModelProto()

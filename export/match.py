@@ -20,13 +20,17 @@ from typing import Any
 
 import numpy as np
 
+FOLDER = Path(__file__).absolute().parent
 try:
+    if (FOLDER / "predict.py").is_file():  # a model hub's cache has links here, and Python looks where they lead
+        sys.path.insert(0, str(FOLDER))
     from predict import CORES, Classifier  # type: ignore[import-not-found]  # the artifact's own client, beside this file
 except ImportError:
     from export.client import CORES, Classifier
 
 GRAM = 4  # characters
 SLOTS = 128  # values in a signature
+MASKS = {"http", "@user", "email", "phone"}  # what the normaliser writes for links, handles, addresses and numbers
 BLOCK = 256  # posts compared at once
 
 
@@ -63,7 +67,11 @@ def signature(text: str) -> np.ndarray:
 
 
 class Fingerprints:
-    """What texts are compared by: embeddings (texts, dimension), signatures (texts, slots) and lengths of the normalised texts."""
+    """What texts are compared by: embeddings (texts, dimension), signatures (texts, slots) and lengths of the normalised texts.
+
+    A text with less than a 4-gram besides its links, handles, addresses and numbers, which are masked, has nothing to tell it by: it is
+    not `telling` and matches nothing, or any two links would be copies of each other.
+    """
 
     def __init__(self, classifier: Classifier, texts: Sequence[str]) -> None:
         whole = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
@@ -71,14 +79,20 @@ class Fingerprints:
         self.embeddings = classifier.run(list(texts))[1]
         self.signatures = np.stack([signature(text) for text in normalised]) if texts else np.zeros((0, SLOTS), np.uint32)
         self.lengths = np.asarray([len(text) for text in normalised], dtype=np.int64)
+        rest = [sum(len(word) for word in text.split() if word not in MASKS) for text in normalised]
+        self.telling = np.asarray(rest, dtype=np.int64) >= GRAM
 
 
 def similarities(one: Fingerprints, bank: Fingerprints, rows: Sequence[int]) -> tuple[Any, Any]:
-    """Cosine and estimated Jaccard similarity of some rows of one with all of the bank, each of shape (rows, bank)."""
+    """Cosine and estimated Jaccard similarity of some rows of one with all of the bank, each of shape (rows, bank).
+
+    -1 and 0 where a text has nothing to tell it by.
+    """
     chosen = list(rows)
     cosine = one.embeddings[chosen] @ bank.embeddings.T
     jaccard = np.stack([(bank.signatures == one.signatures[row]).mean(axis=1) for row in chosen])
-    return cosine, jaccard
+    both = one.telling[chosen, None] & bank.telling
+    return np.where(both, cosine, -1), np.where(both, jaccard, 0)
 
 
 def find_matches(posts: Fingerprints, bank: Fingerprints, bands: Sequence[dict[str, Any]]) -> Iterator[Match]:
@@ -130,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := sorted(set(options) - {"bank", "posts", "variant", "release"}):
         print(f"error: {unknown[0]} is no option: use bank=, posts=, variant= and release=", file=sys.stderr)
         return 2
-    folder = Path(options["release"]) / "artifact" if "release" in options else Path(__file__).resolve().parent
+    folder = Path(options["release"]) / "artifact" if "release" in options else FOLDER
     try:
         if not (folder / "mirror.json").is_file():
             raise ValueError(f"no artifact with a mirror.json at {folder}: give release=releases/<name>, exported by this version")
@@ -143,11 +157,15 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    unknown_to = [band for band in recipe["bands"] if band["cosine"] is None and band["jaccard"] is None]
+    skipped = sum(int(((newer.lengths >= band["from"]) & (newer.lengths < (band["to"] or np.inf))).sum()) for band in unknown_to)
+    if skipped:
+        print(f"{skipped} of {len(posts)} posts are of a length without thresholds and match nothing: {recipe['note']}", file=sys.stderr)
     matched = 0
     for match in find_matches(newer, older, recipe["bands"]):
         matched += 1
         said = {"post": posts[match.post]["id"], "bank": bank[match.entry]["id"]}
-        print(json.dumps({**said, "cosine": round(match.cosine, 4), "jaccard": round(match.jaccard, 4)}, ensure_ascii=False))
+        print(json.dumps({**said, "cosine": round(match.cosine, 4), "jaccard": round(match.jaccard, 4)}))
     print(f"{matched} of {len(posts)} posts match -> standard output; next: score them anew with predict.py", file=sys.stderr)
     return 0
 

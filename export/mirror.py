@@ -52,5 +52,5 @@ def calibrate(classifier: Classifier, texts: Sequence[str], settings: MirrorSett
 def _highest(prints: Fingerprints, row: int) -> tuple[float, float]:
     """A text's highest cosine and Jaccard similarity to any other that is no copy of it."""
     (cosine,), (jaccard,) = similarities(prints, prints, [row])
-    others = jaccard < COPY  # which a text is not to itself
+    others = jaccard < COPY  # which a text is not to itself, if there is anything to tell it by
     return (float(cosine[others].max()), float(jaccard[others].max())) if others.any() else (-1.0, 0.0)

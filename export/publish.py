@@ -7,11 +7,10 @@ from pathlib import Path
 
 import hydra
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig
 
-from data_prep.command import UserError, run_stage, user_errors
+from data_prep.command import UserError, first_line, run_stage, user_errors
 from data_prep.files import publish_folder
 from data_prep.settings import to_settings
 from export.artifact import open_artifact
@@ -49,10 +48,10 @@ def publish(settings: PublishSettings) -> str:
     """
     artifact = release_folder(settings.releases_dir, settings.release) / "artifact"
     open_artifact(artifact)  # checksums, and a graph that loads
-    if settings.to.startswith((".", "/")):
-        target = Path(settings.to)
-        if target.exists() and not (target / "SHA256SUMS").is_file() and any(target.iterdir()):
-            raise UserError(f"{target} holds something that is no artifact: give an empty or new folder")
+    if settings.to.startswith((".", "/")) or Path(settings.to).is_absolute():
+        target = Path(settings.to).resolve()
+        if foreign := _foreign_files(target):
+            raise UserError(f"{target} holds something that is no artifact's ({foreign[0]}): give an empty or new folder")
         if not settings.dry_run:
             with publish_folder(target) as folder:
                 shutil.copytree(artifact, folder, dirs_exist_ok=True)
@@ -67,10 +66,21 @@ def publish(settings: PublishSettings) -> str:
         commit = hub.upload_folder(
             repo_id=settings.to, folder_path=artifact, commit_message=f"Release {settings.release}", delete_patterns="*"
         )  # fmt: skip
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"the hub did not take {settings.to} ({first}): log in with `hf auth login`, or give a folder") from error
+    except Exception as error:  # the hub's client and the libraries below it all raise their own
+        raise UserError(
+            f"the hub did not take {settings.to} ({first_line(error)}): log in with `hf auth login`, or give a folder"
+        ) from error
     return str(commit.commit_url)
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """What a folder holds beside an artifact's own files, as its `SHA256SUMS` lists them, by name; replacing it would lose them."""
+    if not folder.exists():
+        return []
+    sums = folder / "SHA256SUMS"
+    listed = {line[66:] for line in sums.read_text(encoding="utf-8", errors="replace").split("\n")} if sums.is_file() else set()
+    files = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir() and "__pycache__" not in path.parts}
+    return sorted({path.as_posix() for path in files} - listed - {"SHA256SUMS"})
 
 
 @hydra.main(config_path="../configs", config_name="publish", version_base="1.3")

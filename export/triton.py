@@ -11,7 +11,8 @@ from data_prep.command import UserError
 from data_prep.files import write_text
 
 _TYPES = {onnx.TensorProto.INT64: "TYPE_INT64", onnx.TensorProto.FLOAT: "TYPE_FP32"}
-_INSTANCE = {"fp32": "KIND_AUTO", "fp16": "KIND_GPU", "int8": "KIND_CPU"}
+# not KIND_GPU for fp16: a server without a GPU would refuse to start, and serve none of the others either
+_INSTANCE = {"fp32": "KIND_AUTO", "fp16": "KIND_AUTO", "int8": "KIND_CPU"}
 MAX_BATCH = 64
 
 

@@ -13,6 +13,7 @@ from export.agreement import Cell, Evidence, balanced
 from export.attention import sequence_first
 from export.graph import save_graph
 from export.outliers import Sizes, largest_activations
+from export.parity import Parity
 from export.quantise import dense_inputs, embeddings_fit_four_bits, layers, to_float16, to_int8
 from export.settings import ExportSettings
 
@@ -40,7 +41,7 @@ class Variant:
 def write_variants(model: onnx.ModelProto, folder: Path, evidence: Evidence | str, settings: ExportSettings) -> list[Variant]:
     """Write the variants that pass beside `folder/model.onnx`, and say of each what was measured.
 
-    fp16 ships without evidence: its logits differ in the third decimal (the parity figures show it). int8 never does.
+    fp16 ships without evidence, if it is near enough (`check_fp16`): its logits differ in the third decimal. int8 never does.
     """
     found = []
     for name in settings.variants:
@@ -53,6 +54,15 @@ def write_variants(model: onnx.ModelProto, folder: Path, evidence: Evidence | st
         else:
             found.append(_search_int8(model, path, evidence, evidence.logits(folder / "model.onnx"), settings))
     return found
+
+
+def check_fp16(variant: Variant, parity: Parity, folder: Path) -> None:
+    """Withhold fp16, in place, if it leaves its tolerance: activations beyond 65,504 are infinite in it."""
+    if variant.name == "fp16" and not parity.max_logit_difference <= TOLERANCE["fp16"]:  # nor is NaN
+        variant.ships = False
+        variant.note = f"withheld, because a logit differs by {parity.max_logit_difference:.1e} (allowed {TOLERANCE['fp16']})"
+        for file in folder.glob("model.fp16.onnx*"):
+            file.unlink()
 
 
 def _search_int8(

@@ -1,9 +1,11 @@
 """The artifact: what the checkpoint says, in a folder that needs nothing from this repository and shows tampering."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +17,7 @@ from data_prep.files import read_json
 from export.artifact import open_artifact, stamp_tiers
 from export.parity import Parity, check_parity, measure_parity
 from export.settings import release_folder
+from export.variants import Variant, check_fp16
 from train.run import load_run
 
 
@@ -48,6 +51,28 @@ def test_parity_is_measured_and_enforced(tiny_workspace: Path, artifact: Path) -
         check_parity(Parity(9, float("nan"), 0.0, 0.0, 0), 1e-4)
 
 
+def test_a_graph_that_gives_no_number_does_not_pass_parity(tiny_workspace: Path, artifact: Path) -> None:
+    run = load_run(tiny_workspace / "runs" / "tiny" / "latest")
+    graph = onnx.load(artifact / "model.onnx")
+    bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "model.classifier.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(2, np.nan, dtype=np.float32), bias.name))
+    onnx.save(graph, artifact / "model.onnx")
+    parity = measure_parity(run.model, run.policy, artifact / "model.onnx", 64)
+    assert np.isnan(parity.max_logit_difference)
+    with pytest.raises(UserError, match="differs from the checkpoint"):
+        check_parity(parity, 1e-4)
+
+
+@pytest.mark.parametrize(("difference", "ships"), [(0.01, True), (0.06, False), (np.nan, False)])
+def test_fp16_ships_within_its_tolerance(tmp_path: Path, difference: float, ships: bool) -> None:
+    for name in ("model.onnx", "model.fp16.onnx", "model.fp16.onnx.data"):
+        (tmp_path / name).write_bytes(b"")
+    variant = Variant("fp16", True, "for GPUs")
+    check_fp16(variant, Parity(1, difference, 0.0, 0.0, 0), tmp_path)
+    assert variant.ships == ships
+    assert sorted(path.name for path in tmp_path.iterdir())[1:] == (["model.fp16.onnx", "model.fp16.onnx.data"] if ships else [])
+
+
 def test_another_model_does_not_pass_parity(tiny_workspace: Path, artifact: Path) -> None:
     run = load_run(tiny_workspace / "runs" / "tiny" / "latest")
     run.model.classifier.bias.data += 0.01
@@ -74,6 +99,21 @@ def test_the_client_runs_alone_and_repeats_the_golden_vectors(artifact: Path, tm
     assert golden[-2]["ids"] == [0, 2]
     assert len(golden[-1]["ids"]) == 64
     assert not any({0, 1, 2} & set(line["ids"][1:-1]) for line in golden)
+
+
+def test_the_line_mode_reads_utf_8_wherever_it_runs(artifact: Path, golden: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Windows hands over a code page of its own."""
+    posts = "".join(json.dumps({"text": line["text"]}, ensure_ascii=False) + "\n" for line in golden)
+    (tmp_path / "posts.jsonl").write_text(posts, encoding="utf-8")
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, str(artifact / "predict.py")]
+    by_line = subprocess.run(command, input=posts.encode(), capture_output=True, env=environment, check=True)
+    by_batch = subprocess.run([*command, "--batch", str(tmp_path / "posts.jsonl")], capture_output=True, env=environment, check=True)
+    probabilities = [
+        [[of["probability"] for of in json.loads(line).values()] for line in done.stdout.decode().splitlines()]
+        for done in (by_line, by_batch)
+    ]
+    np.testing.assert_allclose(probabilities[0], probabilities[1], atol=1e-4)
 
 
 def test_decisions_follow_tier_threshold_and_band(artifact: Path) -> None:
@@ -129,7 +169,8 @@ def test_card_licences_and_contract_say_what_was_trained_on(artifact: Path) -> N
     contract = read_json(artifact / "contract.json")
     assert contract["sha256"]["model.int8.onnx"] in (artifact / "SHA256SUMS").read_text(encoding="utf-8")
     assert set(contract["variants"]) == {"fp32", "fp16", "int8"}
-    card = ModelCard.load(artifact / "MODEL_CARD.md")
+    card = ModelCard.load(artifact / "README.md")
+    assert card.content == ModelCard.load(artifact / "MODEL_CARD.md").content
     assert card.data.language == ["en", "ur-Latn"]
     assert "LICENSES.md" in card.text
     assert "| Posts | CC0-1.0 | no | a test |" in (artifact / "LICENSES.md").read_text(encoding="utf-8")

@@ -74,6 +74,29 @@ def test_too_few_texts_give_no_threshold_and_no_match(classifier: Classifier, te
         assert list(find_matches(prints, prints, recipe["bands"])) == []
 
 
+def test_what_is_masked_tells_nothing(classifier: Classifier) -> None:
+    """Two links, handles or numbers are no copies of each other, nor is what is equal and says nothing."""
+    posts = [
+        "https://a.example/x",
+        "@one https://a.example/x",
+        "+00 000 000 0001",
+        "",
+        "ok: https://a.example/x",
+        "tea at noon https://a.example/x",
+    ]
+    bank = [
+        "https://b.example/y",
+        "@two www.b.example",
+        "+00 000 000 0002",
+        "",
+        "ok: https://b.example/y",
+        "tea at noon https://b.example/y",
+    ]
+    bands: list[dict[str, Any]] = [{"from": 0, "to": None, "cosine": 0.99, "jaccard": 0.9}]
+    matches = find_matches(Fingerprints(classifier, posts), Fingerprints(classifier, bank), bands)
+    assert [(match.post, match.entry) for match in matches] == [(5, 5)]
+
+
 def test_bands_are_of_the_posts_own_length(classifier: Classifier) -> None:
     bands: list[dict[str, Any]] = [
         {"from": 0, "to": 10, "cosine": None, "jaccard": None},
@@ -115,6 +138,22 @@ def test_the_command_prints_matches(artifact: Path, tmp_path: Path, texts: list[
     assert main([f"release={artifact}", f"bank={bank}", f"posts={posts}"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line) == {"post": 1, "bank": "r2", "cosine": 1.0, "jaccard": 1.0}
+
+
+def test_posts_of_a_length_without_thresholds_are_told(
+    artifact: Path, tmp_path: Path, texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = read_json(artifact / "artifact" / "mirror.json")
+    recipe["bands"][0] |= {"cosine": None, "jaccard": None}
+    recipe["note"] = "600 texts were too few to calibrate 1 of 3 bands"
+    (artifact / "artifact" / "mirror.json").write_text(json.dumps(recipe), encoding="utf-8")
+    bank = lines(tmp_path / "bank.jsonl", {"text": "tea at noon"}, {"id": "رُوول", "text": texts[700] + texts[701]})
+    assert main([f"release={artifact}", f"bank={bank}", f"posts={bank}"]) == 0
+    said = capsys.readouterr()
+    assert "1 of 2 posts are of a length without thresholds and match nothing: 600 texts were too few" in said.err
+    (line,) = said.out.splitlines()
+    assert line.isascii(), "whatever a console can print"
+    assert json.loads(line)["bank"] == "رُوول"
 
 
 def test_the_shipped_file_runs_by_itself(artifact: Path, tmp_path: Path, texts: list[str]) -> None:

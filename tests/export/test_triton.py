@@ -10,7 +10,7 @@ from export.parity import open_session
 from export.triton import check_repository
 
 
-@pytest.mark.parametrize(("variant", "kind"), [("fp32", "KIND_AUTO"), ("fp16", "KIND_GPU"), ("int8", "KIND_CPU")])
+@pytest.mark.parametrize(("variant", "kind"), [("fp32", "KIND_AUTO"), ("fp16", "KIND_AUTO"), ("int8", "KIND_CPU")])
 def test_the_configuration_is_the_graphs(artifact: Path, variant: str, kind: str) -> None:
     folder = artifact / "triton" / f"classifier_{variant}"
     check_repository(folder)

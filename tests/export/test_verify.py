@@ -57,6 +57,37 @@ def test_added_and_missing_files_are_noticed(artifact: Path) -> None:
     assert altered_files(artifact) == ["LICENSES.md is missing", "extra.txt is not listed in SHA256SUMS"]
 
 
+def test_what_hubs_and_file_managers_leave_is_passed_over(artifact: Path) -> None:
+    (artifact / ".gitattributes").write_text("*.onnx filter=lfs\n", encoding="utf-8")
+    (artifact / ".cache" / "huggingface").mkdir(parents=True)
+    (artifact / ".cache" / "huggingface" / "README.md.metadata").write_text("x", encoding="utf-8")
+    (artifact / "triton" / ".DS_Store").write_bytes(b"\0")
+    assert altered_files(artifact) == []
+
+
+def test_a_release_whose_files_are_links_is_where_the_links_are(artifact: Path, tmp_path: Path) -> None:
+    """As in a model hub's cache: every file lies elsewhere under the name of its hash."""
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for number, path in enumerate(sorted(path for path in artifact.rglob("*") if path.is_file())):
+        path.rename(blobs / str(number))
+        path.symlink_to(blobs / str(number))
+    done = verify(artifact)
+    assert done.returncode == 0, done.stderr
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text('{"text": "tea"}\n', encoding="utf-8")
+    for arguments in (["predict.py", "--batch", str(posts)], ["match.py", f"bank={posts}", f"posts={posts}"]):
+        run = subprocess.run([sys.executable, "-I", *arguments], capture_output=True, text=True, cwd=artifact, check=False)
+        assert "Error" not in run.stderr, run.stderr
+
+
+def test_a_machine_that_lacks_a_package_is_told_so(artifact: Path) -> None:
+    done = subprocess.run([sys.executable, "-I", "-S", "verify.py"], capture_output=True, text=True, cwd=artifact, check=False)
+    assert done.returncode == 1
+    assert "fp32: cannot be run here (ModuleNotFoundError" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_release_without_sums_is_no_release(artifact: Path) -> None:
     (artifact / "SHA256SUMS").unlink()
     assert verify(artifact).returncode == 2

@@ -69,7 +69,7 @@ def test_training(tiny_workspace: Path, again: Path) -> None:
 def test_artifact(tiny_workspace: Path, again: Path) -> None:
     """All but the record of the training, and what names it; one run exported twice is equal in every file (tests/export)."""
     one, other = (folder / "releases" / "tiny" / "artifact" for folder in (tiny_workspace, again))
-    naming = ("training.json", "contract.json", "SHA256SUMS", "MODEL_CARD.md")
+    naming = ("training.json", "contract.json", "SHA256SUMS", "MODEL_CARD.md", "README.md")
     assert hashes(one, *naming) == hashes(other, *naming)
     contracts = [read_json(artifact / "contract.json") for artifact in (one, other)]
     assert [contract.pop("run") != "" for contract in contracts] == [True, True]
