@@ -40,6 +40,7 @@ from export.client import CORES  # noqa: E402
 from train.encoder import load_encoder  # noqa: E402
 from train.encoding import encode  # noqa: E402
 from train.model import build_classifier  # noqa: E402
+from train.pruning import first_heads  # noqa: E402
 from train.sampling import batch_by_tokens  # noqa: E402
 from train.settings import EncoderSettings  # noqa: E402
 from train.tokenised import collate  # noqa: E402
@@ -63,7 +64,7 @@ Scorer = Callable[[list[str]], object]
 
 
 def torch_scorers(
-    heads: list[str], max_length: int, layers: int | None = None, feed_forward: int | None = None
+    heads: list[str], max_length: int, layers: int | None = None, feed_forward: int | None = None, attention_heads: int | None = None
 ) -> tuple[dict[str, Scorer], int]:
     """What scores texts with PyTorch, and the bytes of its weights and tokenizer; what the weights are does not change the cost."""
     encoder = load_encoder(EncoderSettings(name="full", kind="packaged", max_length=max_length, layers=layers))
@@ -71,6 +72,9 @@ def torch_scorers(
     if feed_forward is not None:
         encoder.model.config.intermediate_size = feed_forward
         encoder.model = XLMRobertaModel(encoder.model.config, add_pooling_layer=False)
+    if attention_heads is not None:
+        first_heads(encoder.model, attention_heads)
+        encoder.model.config.attention_heads = attention_heads
     model = build_classifier(encoder, heads, "mean", 0.0).eval().float()
     model.set_attn_implementation("eager")
 
@@ -120,11 +124,11 @@ def main() -> None:
     soonest = classifiers["int8", IN_TURN]
     contract = soonest.contract
     encoder = read_json(artifact / "training.json")["settings"]["encoder"]
-    shape = encoder.get("layers"), encoder.get("feed_forward")
-    alike = "torch" if shape == (None, None) else "torch alike"
+    shape = [encoder.get(part) for part in ("layers", "feed_forward", "attention_heads")]
+    alike = "torch alike" if any(shape) else "torch"
     scorers: dict[tuple[str, str], Scorer] = {}
     sizes = {}
-    for name, kept in {"torch": (None, None), alike: shape}.items():
+    for name, kept in {"torch": [], alike: shape}.items():
         with_torch, sizes[name] = torch_scorers(contract["heads"], contract["max_length"], *kept)
         scorers |= {(name, way): score for way, score in with_torch.items()}
     scorers |= {key: classifier.run for key, classifier in classifiers.items()}

@@ -17,7 +17,7 @@ from data_prep.files import read_json
 from data_prep.secrets import masked
 from train.model import MultiHeadClassifier
 from train.run import Run, load_run
-from train.settings import TrainSettings
+from train.settings import EncoderSettings, TrainSettings
 
 _SHARED = ("mixture", "heads", "encoder", "leave_out", "fraction")  # what the runs and the new one must have alike
 
@@ -34,13 +34,17 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
     given: dict[str, Any] = json.loads(json.dumps(masked(asdict(settings))))
     table = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")["table_sha256"]
     for run in runs:
-        other = [key for key in _SHARED if run.record["settings"].get(key) != given[key]]
+        recorded = run.record["settings"]
+        # a run from before a setting of the encoder existed had its default
+        recorded = {**recorded, "encoder": {**asdict(EncoderSettings(name="", kind="")), **recorded["encoder"]}}
+        other = [key for key in _SHARED if recorded.get(key) != given[key]]
         if run.record["data_manifest"]["table_sha256"] != table:
             other.append("data")
         if run.tokenizer.to_str() != runs[0].tokenizer.to_str():
-            other.append("vocabulary")
-        if given["encoder"]["feed_forward"] is not None and not other and not _same_neurons(run.model, runs[0].model):
-            other.append("choice of inner neurons (each seed makes its own after epochs_before_pruning, a processor may)")
+            other.append("vocabulary or normaliser")
+        pruned = any(given["encoder"][key] is not None for key in ("feed_forward", "attention_heads"))
+        if pruned and not other and not _same_neurons(run.model, runs[0].model):
+            other.append("choice of inner neurons or heads (each seed makes its own after epochs_before_pruning, a processor may)")
         if other:
             raise UserError(
                 f"average: {run.folder} was trained with another {other[0]}, so its weights mean something else: give the experiment and "
@@ -59,10 +63,14 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
 
 
 def _same_neurons(model: MultiHeadClassifier, other: MultiHeadClassifier) -> bool:
-    """Whether pruning kept the same neurons of both in every layer; fine-tuning turns their weights by little."""
-    layers = zip(model.roberta.encoder.layer, other.roberta.encoder.layer, strict=True)
-    weights = [(mine.intermediate.dense.weight.detach(), theirs.intermediate.dense.weight.detach()) for mine, theirs in layers]
-    return all(float(torch.cosine_similarity(*pair, dim=1).quantile(0.01)) > 0.5 for pair in weights)
+    """Whether pruning kept the same neurons and heads of both in every layer; fine-tuning turns their weights by little."""
+    for mine, theirs in zip(model.roberta.encoder.layer, other.roberta.encoder.layer, strict=True):
+        for part in ("intermediate.dense", "attention.self.value"):
+            one, two = (layer.get_submodule(part).weight.detach() for layer in (mine, theirs))
+            alike = torch.cosine_similarity(one, two, dim=1)
+            if float(alike.quantile(0.01)) < 0.5:
+                return False
+    return True
 
 
 def _together(runs: list[Run]) -> dict[str, float]:

@@ -70,11 +70,12 @@ class SafeStops(TrainerCallback):
         self.seconds = 60 * minutes
         self.loss = loss  # Trainer does not know that a loss can have a state
         self.signal: int | None = None
+        self._asked = 0.0  # when this process was first asked to stop
         self._saved = time.monotonic()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Within, SIGTERM and the first interrupt stop the training rather than the process."""
+        """Within, SIGTERM and an interrupt stop the training at the end of its step; a second interrupt, a second later, the process."""
         before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
         try:
             yield
@@ -83,9 +84,11 @@ class SafeStops(TrainerCallback):
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt  # asked twice: at once
-        self.signal = number
+        # a launcher hands on what the process itself got a moment before; somebody who asks again, later, means at once
+        if self._asked and number == signal.SIGINT and time.monotonic() - self._asked > 1:
+            raise KeyboardInterrupt
+        self._asked = self._asked or time.monotonic()
+        self.signal = self.signal or number
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint when it is time or a signal came; all processes of a run decide alike."""

@@ -64,17 +64,17 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
     ------
     UserError
         If the weights cannot be had (the message says how to fetch them), are of another architecture than XLM-R's, or of fewer
-        layers, fewer inner neurons or shorter texts than asked for.
+        layers, inner neurons or attention heads or shorter texts than asked for.
     """
     if settings.kind == "random":
-        return _lowest_layers(_wide_enough(_random_encoder(settings), settings.feed_forward), settings.layers)
+        return _lowest_layers(_wide_enough(_random_encoder(settings), settings), settings.layers)
     if settings.kind == "packaged" and settings.path is None:
         path = packaged_file()
         # where the package has no build, the same model from the hub
         encoder = _packaged_encoder(path, settings) if path is not None else _hub_encoder(replace(settings, path=HUB_TWIN))
     else:
         encoder = _hub_encoder(settings)
-    return fold_vocabulary(_lowest_layers(_wide_enough(_of_length(encoder), settings.feed_forward), settings.layers))
+    return fold_vocabulary(_lowest_layers(_wide_enough(_of_length(encoder), settings), settings.layers))
 
 
 def _of_length(encoder: Encoder) -> Encoder:
@@ -85,11 +85,15 @@ def _of_length(encoder: Encoder) -> Encoder:
     return encoder
 
 
-def _wide_enough(encoder: Encoder, feed_forward: int | None) -> Encoder:
-    """The encoder itself, if it has as many inner neurons as are to be left once it is pruned (train/pruning.py)."""
-    width = encoder.model.config.intermediate_size
-    if feed_forward is not None and feed_forward > width:
-        raise UserError(f"encoder.feed_forward={feed_forward} is more than the encoder has: use at most {width}")
+def _wide_enough(encoder: Encoder, settings: EncoderSettings) -> Encoder:
+    """The encoder itself, if it has as many inner neurons and heads as are to be left once it is pruned (train/pruning.py)."""
+    config = encoder.model.config
+    for key, left, all_of_them in (
+        ("feed_forward", settings.feed_forward, config.intermediate_size),
+        ("attention_heads", settings.attention_heads, config.num_attention_heads),
+    ):
+        if left is not None and left > all_of_them:
+            raise UserError(f"encoder.{key}={left} is more than the encoder has: use at most {all_of_them}")
     return encoder
 
 

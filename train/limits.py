@@ -32,6 +32,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "trainer.loss.r_drop": (0, math.inf),
     "encoder.layers": (1, math.inf),
     "encoder.feed_forward": (1, math.inf),
+    "encoder.attention_heads": (1, math.inf),
     "encoder.max_length": (3, math.inf),  # a piece between the special ones
     "encoder.reserve": (0, math.inf),
     "adaptation.epochs": (0, math.inf),

@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+from typing import Any
 
 import torch
 import torch.distributed
@@ -27,9 +28,9 @@ def keep_freed_memory() -> None:
 
 
 def batch_that_fits(
-    model: nn.Module, tokens_per_batch: int, longest: int, device: torch.device, autocast: bool, packed: bool = False
+    model: nn.Module, tokens_per_batch: int, longest: int, device: torch.device, autocast: bool, packed: bool = False, passes: int = 1
 ) -> int:
-    """The token budget, halved until a step of it fits into the device's memory, with AdamW's state beside it.
+    """The token budget, halved until a step of it, of so many forward passes, fits into the device's memory, with AdamW's state beside it.
 
     The hardest batch is tried: of the longest rows, whose attention matrices are the largest. The model's weights, gradients
     and random state are as before. All processes of a run get the smallest budget that any of them holds.
@@ -41,7 +42,7 @@ def batch_that_fits(
     """
     budget = tokens_per_batch
     model.to(device)
-    while not _fits(model, max(1, budget // longest), longest, device, autocast, packed):
+    while not _fits(model, max(1, budget // longest), longest, device, autocast, packed, passes):
         budget //= 2
         if budget < longest:
             raise UserError(
@@ -57,14 +58,14 @@ def batch_that_fits(
     return budget
 
 
-def _fits(model: nn.Module, rows: int, longest: int, device: torch.device, autocast: bool, packed: bool) -> bool:
+def _fits(model: nn.Module, rows: int, longest: int, device: torch.device, autocast: bool, packed: bool, passes: int) -> bool:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             state = [torch.empty_like(parameter) for parameter in model.parameters() for _ in range(2) if parameter.requires_grad]
             row: Item = {"input_ids": [5] * longest, "labels": [], "language": 0}
             batch = {name: send_to_device(part, device) for name, part in text_inputs(collate([row] * rows, packed)).items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                logits = model.train()(**batch).logits
+                logits: Any = sum(model.train()(**batch).logits for _ in range(passes))
             logits.float().sum().backward()
             del state
             return True

@@ -10,6 +10,7 @@ from transformers.utils import ModelOutput, logging
 
 from train.encoder import Encoder
 from train.ngrams import PieceNgrams
+from train.pruning import first_heads
 
 # weights that are left out and bars for loading a file are not news to a user
 logging.set_verbosity_error()
@@ -26,6 +27,7 @@ class ClassifierConfig(XLMRobertaConfig):
     head_dropout: float = 0.1
     embedding_dimension: int | None = None  # of the sentence embedding; None: the pooled vector itself
     ngram_buckets: int | None = None  # None: the encoder alone
+    attention_heads: int | None = None  # left in each layer by pruning, as wide as they were; None: all
 
 
 @dataclass
@@ -46,6 +48,8 @@ class MultiHeadClassifier(XLMRobertaPreTrainedModel):
         if config.pooling not in ("mean", "first"):
             raise ValueError(f"pooling must be mean or first, not {config.pooling}")
         self.roberta = XLMRobertaModel(config, add_pooling_layer=False)
+        if config.attention_heads is not None:
+            first_heads(self.roberta, config.attention_heads)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, len(config.heads or []))
         if config.embedding_dimension is not None:

@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
-from transformers import TrainerState, set_seed
+from transformers import EarlyStoppingCallback, TrainerState, set_seed
 
 from data_prep.command import UserError, first_line, system_sentence
 from data_prep.files import read_json, write_bytes
@@ -38,7 +38,7 @@ from train.policy import Policy, fit_policy
 from train.prediction import predict_logits
 from train.processes import agree, is_main_process
 from train.projection import add_projection
-from train.pruning import prune_feed_forward
+from train.pruning import prune
 from train.rounding import round_weights
 from train.run import LOCK, alone_with, begin_run, point_latest, save_run, unfinished_settings
 from train.selection import leave_out, select_split, take_fraction
@@ -107,10 +107,9 @@ def train(settings: TrainSettings) -> Path:
     check_train_settings(settings)
     table = find_examples(settings)
     manifest = read_json(Path(settings.data_dir) / settings.mixture.name / "manifest.json")
-    heads = sorted(settings.heads)
+    table, heads = leave_out(table, settings.leave_out), sorted(settings.heads)
     train_table, validation_table = (
-        take_fraction(leave_out(select_split(table, split, heads), settings.leave_out), settings.fraction)
-        for split in ("train", "validation")
+        take_fraction(select_split(table, split, heads), settings.fraction) for split in ("train", "validation")
     )
     corpus = take_fraction(table.select(np.flatnonzero(np.asarray(table["split"]) == "train")), settings.fraction)
     if folder is None:
@@ -229,14 +228,14 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     sources = list(train_table["source"])
     before, unpruned = TrainerState(epoch=0.0), None
-    if settings.encoder.feed_forward is not None:
+    left = settings.encoder.feed_forward, settings.encoder.attention_heads
+    if left != (None, None):
         if settings.trainer.epochs_before_pruning:
             before = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
             unpruned = Unpruned(model) if settings.trainer.distillation.layers_weight else None
         texts, languages = list(train_table["text"]), list(train_table["language"])
-        whole = model.config.intermediate_size
-        prune_feed_forward(model.roberta, tokenizer, texts, languages, settings.encoder.feed_forward)
-        print(f"pruned each layer's {whole:,} inner neurons to {settings.encoder.feed_forward:,}")
+        prune(model.roberta, tokenizer, texts, languages, *left)
+        print(f"pruned each layer to {left[0] or 'all'} inner neurons and {left[1] or 'all'} attention heads")
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
     trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder, unpruned=unpruned)
     training_started = time.monotonic()
@@ -253,6 +252,8 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
     }
+    # what is fitted next is fitted to the model as it will be read, which computes in float32, not in training's bfloat16
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     return Tuned(merge_adapters(adapted) if adapted else model, tokenizer, before.log_history + log, figures)
 
 
@@ -279,9 +280,9 @@ def train_before_pruning(
     settings: TrainerSettings,
     folder: Path,
 ) -> TrainerState:
-    """Fine-tune with all inner neurons, in place, and return how it ended; a resumed run takes the weights that it had then.
+    """Fine-tune with all inner neurons and heads, in place, and return how it ended; a resumed run takes the weights that it had then.
 
-    What a neuron is worth shows in a model that knows its task: pruned at once, an encoder learns less (docs/results.md).
+    What they are worth shows in a model that knows its task: pruned at once, an encoder learns less (docs/results.md).
     """
     trained = folder / "checkpoints" / "before_pruning.safetensors"
     if trained.is_file():
@@ -319,7 +320,7 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     again = f"`python -m train resume={folder}`"
     if checkpoint is not None:
         reached = read_json(checkpoint / "trainer_state.json")
-        if reached["global_step"] >= reached["max_steps"]:
+        if reached["global_step"] >= reached["max_steps"] or _patience_was_over(trainer, reached):
             return _take_up_end(trainer, checkpoint)
     try:
         with stops.listening():
@@ -337,6 +338,17 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
         raise Interrupted(128 + stops.signal)
     _check_best(trainer, again)
     return loss
+
+
+def _patience_was_over(trainer: LengthBucketedTrainer, reached: dict[str, Any]) -> bool:
+    """Give early stopping the evaluations without a gain that it had counted; whether they were enough to stop for."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, EarlyStoppingCallback):
+            # by hand: Trainer would restore its control too, with the wish to stop that a signal left there
+            counted = reached["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]["early_stopping_patience_counter"]
+            callback.early_stopping_patience_counter = counted
+            return bool(counted >= callback.early_stopping_patience)
+    return False
 
 
 def _take_up_end(trainer: LengthBucketedTrainer, checkpoint: Path) -> float:

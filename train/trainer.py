@@ -1,6 +1,7 @@
 """`transformers.Trainer` with this project's batches; loss, checkpoints, resume and scale-out are its own."""
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -19,6 +20,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -45,8 +47,25 @@ def computes_in_bf16(choice: bool | None) -> bool:
     if choice is not None:
         return choice
     if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+        return _gpu_has_bf16()
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _gpu_has_bf16() -> bool:
+    """Whether the GPU multiplies in bfloat16 itself, as from NVIDIA's Ampere on; older ones emulate it, slower than float32."""
+    return torch.cuda.is_available() and bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+class SamplerEpochs(TrainerCallback):
+    """Tells the sampler which epoch begins: a resumed run of several processes wraps it too deep for Trainer to reach it."""
+
+    def __init__(self, sampler: LengthBucketedBatches) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """As many epochs were trained as the steps so far make."""
+        steps_per_epoch = len(self.sampler) // (args.world_size * args.gradient_accumulation_steps)
+        self.sampler.set_epoch(state.global_step // steps_per_epoch)
 
 
 class LengthBucketedTrainer(Trainer):
@@ -54,7 +73,9 @@ class LengthBucketedTrainer(Trainer):
 
     def __init__(self, *args: Any, sampler: LengthBucketedBatches, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.args._n_gpu = min(1, self.args.n_gpu)  # or Trainer cuts a batch, packed rows too, among all GPUs that it sees
         self.sampler = sampler
+        self.add_callback(SamplerEpochs(sampler))
 
     def get_train_dataloader(self) -> DataLoader[Item]:
         """Batches of the sampler, sharded over processes by accelerate."""
@@ -226,7 +247,7 @@ def build_trainer(
     if settings.best_metric != "loss":
         parse_metric(settings.best_metric)
     freeze(model, settings)
-    packed = settings.packed if settings.packed is not None else torch.cuda.is_available() and computes_in_bf16(settings.bf16)
+    packed = settings.packed if settings.packed is not None else _gpu_has_bf16() and computes_in_bf16(settings.bf16)
     if packed:
         for read in (model, unpruned.model) if unpruned else (model,):
             read.set_attn_implementation(PACKED)
@@ -248,7 +269,8 @@ def build_trainer(
         unpruned.model.to(arguments.device)  # before it is asked what fits beside it
     sampling, accumulation = settings.sampling, settings.gradient_accumulation
     if arguments.device.type == "cuda":  # a processor's memory has no such limit that could be felt
-        fits = batch_that_fits(model, sampling.tokens_per_batch, int(train_rows.lengths.max()), arguments.device, arguments.bf16, packed)
+        longest, passes = int(train_rows.lengths.max()), 2 if settings.loss.r_drop > 0 else 1
+        fits = batch_that_fits(model, sampling.tokens_per_batch, longest, arguments.device, arguments.bf16, packed, passes)
         accumulation *= -(-sampling.tokens_per_batch // fits)
         sampling = replace(sampling, tokens_per_batch=fits)
         arguments.gradient_accumulation_steps = accumulation
@@ -262,7 +284,7 @@ def build_trainer(
         multiple_of=arguments.world_size * accumulation,
     )
     steps_per_epoch = len(sampler) // (arguments.world_size * accumulation)
-    total_steps = settings.max_steps if settings.max_steps > 0 else int(steps_per_epoch * settings.epochs)
+    total_steps = settings.max_steps if settings.max_steps > 0 else math.ceil(steps_per_epoch * settings.epochs)
     evaluation_steps = min(max(1, steps_per_epoch // settings.evaluations_per_epoch), total_steps)
     arguments.warmup_steps = round(total_steps * settings.warmup_fraction)
     arguments.eval_steps = arguments.save_steps = evaluation_steps

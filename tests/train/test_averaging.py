@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,15 @@ def test_a_run_and_itself_are_that_run(workspace: tuple[Path, Path, list[Path]])
             torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=1e-5, atol=1e-7)
 
 
+def test_a_run_of_before_a_setting_had_its_default(workspace: tuple[Path, Path, list[Path]], tmp_path: Path) -> None:
+    folder, encoder, (first, second, _) = workspace
+    older = Path(shutil.copytree(first, tmp_path / "older"))
+    record = json.loads((older / "run.json").read_text(encoding="utf-8"))
+    del record["settings"]["encoder"]["attention_heads"]
+    (older / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    average_runs(settings_of(folder, encoder, f"average=[{older},{second}]"))
+
+
 def test_runs_that_have_not_everything_else_alike_are_refused(workspace: tuple[Path, Path, list[Path]], tmp_path: Path) -> None:
     folder, encoder, (first, second, _) = workspace
     settings = settings_of(folder, encoder, "name=mixed", f"average=[{first},{second}]")
@@ -132,11 +142,11 @@ def test_pruned_runs_are_averaged_if_they_kept_the_same_neurons(
     workspace: tuple[Path, Path, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, encoder, _ = workspace
-    pruned = ("encoder.feed_forward=24", "trainer.epochs_before_pruning=0", "trainer.learning_rate=1e-4")
+    pruned = ("encoder.feed_forward=24", "encoder.attention_heads=1", "trainer.epochs_before_pruning=0", "trainer.learning_rate=1e-4")
     first, second = (train(settings_of(folder, encoder, f"name=pruned{seed}", f"trainer.seed={seed}", *pruned)) for seed in (1, 2))
     average_runs(settings_of(folder, encoder, f"average=[{first},{second}]", *pruned))
 
-    def lowest(moment: torch.Tensor, weights: torch.Tensor, width: int, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def lowest(moment: torch.Tensor, weights: torch.Tensor, width: int, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.arange(width), torch.cat([weights[:width], weights[-1:]])
 
     monkeypatch.setattr("train.pruning.take_over", lowest)

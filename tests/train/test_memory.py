@@ -14,20 +14,25 @@ from train.model import ClassifierOutput
 
 
 class Small(nn.Module):
-    """A device that holds so many tokens at once: more is PyTorch's out-of-memory error."""
+    """A device that holds so many tokens until a step ends: more is PyTorch's out-of-memory error."""
 
     def __init__(self, tokens: int) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.tokens, self.held = tokens, 0
         self.embedding = nn.Embedding(10, 2)
         self.dropout = nn.Dropout(0.5)
         self.tried: list[tuple[int, int]] = []
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> ClassifierOutput:
         self.tried.append(tuple(input_ids.shape))
-        if input_ids.numel() > self.tokens:
+        self.held += input_ids.numel()
+        if self.held > self.tokens:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return ClassifierOutput(logits=self.dropout(self.embedding(input_ids)).mean(dim=1))
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.held = 0
+        super().zero_grad(set_to_none)
 
 
 def test_the_budget_is_halved_until_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +44,10 @@ def test_the_budget_is_halved_until_it_fits(capsys: pytest.CaptureFixture[str]) 
     assert torch.equal(model.embedding.weight, before[0])
     assert torch.equal(torch.get_rng_state(), before[1]), "or the run would depend on what was tried"
     assert model.embedding.weight.grad is None
+
+
+def test_a_step_of_two_passes_holds_half_as_much() -> None:
+    assert batch_that_fits(Small(tokens=300), 1024, 64, torch.device("cpu"), autocast=False, passes=2) == 128
 
 
 def test_what_fits_stays(capsys: pytest.CaptureFixture[str]) -> None:

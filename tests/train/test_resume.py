@@ -131,11 +131,41 @@ def test_a_training_that_had_made_its_last_step_makes_no_other(tmp_path: Path, m
     assert steps[0] == steps[1]
 
 
+@pytest.mark.parametrize(("step", "number"), [(2 * 8 + 3, signal.SIGTERM), (AFTER_THE_LAST, None)])
+def test_patience_lasts_as_long_as_it_would_have(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, step: int, number: int | None
+) -> None:
+    """Nothing is learnt, so the second and the third evaluation are the two without a gain that it stops for."""
+    settings.trainer.epochs, settings.trainer.patience = 6, 2
+    settings.trainer.learning_rate = settings.trainer.head_learning_rate = 1e-12
+    whole = train(settings)
+    assert [entry["epoch"] for entry in metrics(whole) if "eval_loss" in entry] == [1, 2, 3]
+    folder = interrupted(settings, monkeypatch, step, number)
+    resume(folder)
+    assert [entry["epoch"] for entry in metrics(folder) if "eval_loss" in entry] == [1, 2, 3]
+    assert same(whole, folder)
+
+
+def test_only_somebody_who_asks_again_is_obeyed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that torchrun started gets a signal of its group's twice, and an impatient person's a moment later."""
+    now = 100.0
+    monkeypatch.setattr("train.checkpoints.time.monotonic", lambda: now)
+    stops = SafeStops(10, torch.nn.Identity())
+    with stops.listening():
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        now += 30
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stops.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.parametrize(("epochs_before", "phase"), [(0, ""), (1, "before_pruning"), (1, "")])
-def test_a_pruned_run_goes_on_with_the_same_neurons(
+def test_a_pruned_run_goes_on_with_the_same_neurons_and_heads(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch, epochs_before: int, phase: str
 ) -> None:
-    settings.encoder.feed_forward = 24
+    settings.encoder.feed_forward, settings.encoder.attention_heads = 24, 1
     settings.trainer.epochs_before_pruning = epochs_before
     whole = train(settings)
     folder = interrupted(settings, monkeypatch, 3, signal.SIGTERM, phase)

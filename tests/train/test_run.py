@@ -1,8 +1,10 @@
 """The run folder: everything export needs, complete or refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -11,6 +13,8 @@ from data_prep.files import read_json
 from data_prep.settings import HeadSettings
 from data_prep.table import load_examples
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
+from train import stage
+from train.policy import Policy, fit_policy
 from train.prediction import predict_logits
 from train.run import load_run, point_latest
 from train.selection import select_split
@@ -28,6 +32,22 @@ def test_a_run_says_how_it_came_about(tiny_workspace: Path) -> None:
     assert record["figures"]["train_rows"] > 0
     assert {"torch", "transformers"} <= record["versions"].keys()
     assert [path.name for path in (folder / "model").glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_what_is_fitted_after_training_is_fitted_to_the_model_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training in bfloat16 leaves nothing of it behind."""
+    prepare_rows(tmp_path, tiny_rows())
+    fitted: list[npt.NDArray[np.float32]] = []
+
+    def noting(logits: npt.NDArray[np.float32], *args: Any) -> Policy:
+        fitted.append(logits.copy())
+        return fit_policy(logits, *args)
+
+    monkeypatch.setattr(stage, "fit_policy", noting)
+    run = load_run(stage.train(tiny_settings(tmp_path, "trainer.bf16=true", "ngram_buckets=0")))
+    heads = list(run.model.config.heads)
+    rows = TokenisedRows(select_split(load_examples(tmp_path / "data" / "mine"), "validation", heads), run.tokenizer, heads)
+    np.testing.assert_allclose(predict_logits(run.model, rows)[0], fitted[0], atol=1e-5)
 
 
 def test_the_tiny_model_learns_and_batching_changes_nothing(tiny_workspace: Path) -> None:

@@ -1,17 +1,21 @@
 """Batches by token budget, epochs that keep every positive, the same order for the same seed."""
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from accelerate.data_loader import BatchSamplerShard
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from data_prep.command import UserError
 from train.labels import MASKED
 from train.sampling import LengthBucketedBatches, batch_by_tokens, draw_epoch, expected_copies
 from train.settings import SamplingSettings
+from train.trainer import SamplerEpochs
 
 LANGUAGES = ["en"] * 200 + ["ur"] * 90 + ["bal"] * 10
 LENGTHS = st.lists(st.integers(2, 60), min_size=1, max_size=80)
@@ -48,6 +52,18 @@ def test_epochs_differ_and_seeds_repeat() -> None:
     two.set_epoch(1)
     assert list(one) != list(two)
     assert sorted(index for batch in one for index in batch) == list(range(300))
+
+
+@pytest.mark.parametrize("step", [0, 7, 8, 11, 16])
+def test_a_resumed_run_of_several_processes_knows_its_epoch(step: int) -> None:
+    """By the steps that it made: what accelerate wraps the sampler in, to skip batches, does not hand an epoch on."""
+    batches = sampler()
+    per_epoch = len(batches) // 2
+    assert per_epoch > 8
+    arguments = SimpleNamespace(world_size=2, gradient_accumulation_steps=1)
+    state = TrainerState(epoch=0, global_step=step * per_epoch // 8)  # in eighths of an epoch
+    SamplerEpochs(batches).on_epoch_begin(cast(TrainingArguments, arguments), state, TrainerControl())
+    assert batches.epoch == step // 8
 
 
 def test_every_epoch_has_the_announced_number_of_batches() -> None:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from data_prep.command import UserError
 from data_prep.table import load_examples
-from tests.conftest import prepare_rows, tiny_rows
+from tests.conftest import prepare_rows, tiny_rows, tiny_settings
+from train import stage
 from train.selection import leave_out, take_fraction
+from train.settings import TrainSettings
 
 
 def test_languages_are_left_out(tmp_path: Path) -> None:
@@ -19,6 +22,22 @@ def test_languages_are_left_out(tmp_path: Path) -> None:
         leave_out(table, ["fr"])
     with pytest.raises(UserError, match="leaves no row to train on"):
         leave_out(table, ["en", "ur-Latn"])
+
+
+def test_a_left_out_language_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the texts that an encoder is adapted to either; and it need not be in the validation rows."""
+    few = [{**row, "lang": "bal", "text": f"{row['text']} {index}"} for index, row in enumerate(tiny_rows(40)) if row["split"] == "train"]
+    prepare_rows(tmp_path, [*tiny_rows(80), *few])
+    seen: list[Dataset] = []
+
+    def fit(_: TrainSettings, train_table: Dataset, validation_table: Dataset, __: Path, corpus: Dataset) -> None:
+        seen.extend((train_table, validation_table, corpus))
+        raise UserError("seen enough")
+
+    monkeypatch.setattr(stage, "fit", fit)
+    with pytest.raises(UserError, match="seen enough"):
+        stage.train(tiny_settings(tmp_path, "leave_out=[bal]"))
+    assert [set(table["language"]) for table in seen] == [{"en", "ur-Latn"}] * 3
 
 
 def test_a_larger_share_holds_the_rows_of_a_smaller_one_and_families_whole(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from train.encoder import load_encoder
 from train.loss import unlearnt_share
 from train.model import MultiHeadClassifier, build_classifier
 from train.prediction import predict_logits
-from train.pruning import prune_feed_forward
+from train.pruning import prune
 from train.run import load_run
 from train.selection import select_split
 from train.settings import EncoderSettings
@@ -65,7 +65,7 @@ def test_it_answers_as_it_did_whatever_becomes_of_the_model(model: MultiHeadClas
         logits = model(**texts).logits
     unpruned = Unpruned(model)
     model.train()
-    prune_feed_forward(model.roberta, tokenizer, TEXTS, ["en"] * len(TEXTS), 8)
+    prune(model.roberta, tokenizer, TEXTS, ["en"] * len(TEXTS), 8)
     model.classifier.weight.data.zero_()
     answered, outputs = unpruned.answer(texts)
     torch.testing.assert_close(answered, logits)
@@ -96,7 +96,7 @@ def test_padding_teaches_nothing(tmp_path: Path) -> None:
         classifier = build_classifier(encoder, heads, "mean", 0.0)
         rows = TokenisedRows(table, encoder.tokenizer, heads)
         unpruned = Unpruned(classifier)
-        prune_feed_forward(classifier.roberta, encoder.tokenizer, list(table["text"]), list(table["language"]), 8)
+        prune(classifier.roberta, encoder.tokenizer, list(table["text"]), list(table["language"]), 8)
         settings.trainer.packed = packed
         trainer = build_trainer(classifier, rows, list(table["source"]), rows, settings.trainer, tmp_path, unpruned=unpruned)
         batch = collate([rows[index] for index in np.argsort(rows.lengths)[[0, -1, 3]]], packed=packed)
