@@ -25,7 +25,6 @@ def main(config: DictConfig) -> None:
         from evaluate.probes import probe
         from evaluate.releases import write_index
         from evaluate.report import beaten_baselines, console_table, write_report
-        from export.artifact import stamp_tiers
         from export.settings import release_folder
 
         check_rules(settings.gate)
@@ -37,11 +36,9 @@ def main(config: DictConfig) -> None:
         measures = measure(scored, settings, probes)
         if settings.release is not None:
             release = release_folder(settings.releases_dir, settings.release)
-            stamp_tiers(release / "artifact", measures.tiers)
-            target = release / "report"
+            folder = write_report(release / "report", scored, measures, settings, probes, release / "artifact")
         else:
-            target = Path(str(settings.run)) / "report"
-        folder = write_report(target, scored, measures, settings, probes)
+            folder = write_report(Path(str(settings.run)) / "report", scored, measures, settings, probes)
         baselines = beaten_baselines(measures.cells)
         print(console_table(measures.cells))
         print(
@@ -57,6 +54,8 @@ def main(config: DictConfig) -> None:
                     f"{share:.0%} of {'allowed speech' if gold == 'allowed' else 'speech to flag'}" for gold, share in shares.items()
                 )
             )
+        for name in probes.without_cases if probes is not None else ():
+            print(f"functional suite {name}: none of its cases is for a head of this model")
         print(
             f"gate {settings.gate.name}: {'pass' if measures.gate.passed else 'fail'}"
             + (f" ({settings.gate.note})" if settings.gate.note else "")

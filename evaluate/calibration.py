@@ -30,6 +30,7 @@ class Sweep:
     shipped: float
     thresholds: list[float]
     fpr: list[float]
+    fpr_high: list[float]  # upper ends of its intervals
     recall: list[float]
 
 
@@ -54,24 +55,27 @@ def threshold_sweep(scored: Scored, cells: Collection[tuple[str, str]]) -> list[
     Thresholds are quantiles of the cell's probabilities, because equal steps would miss where a skewed score changes.
     """
     languages = np.asarray(scored.rows["language"][:])
+    families = np.unique(np.asarray(scored.rows["family"][:]), return_inverse=True)[1]
     found = []
     for head, language in sorted(cells):
         column = scored.heads.index(head)
         truth = np.where(languages == language, scored.labels[:, column], MASKED)
-        negatives = np.sort(scored.probabilities[truth == 0, column])
+        negatives = scored.probabilities[truth == 0, column]
         positives = np.sort(scored.probabilities[truth == 1, column])
         if not len(negatives) or not len(positives):
             continue
         shipped = scored.policy.heads[head].threshold_of(language)
         grid = np.quantile(np.concatenate([negatives, positives]), np.linspace(0, 1, SWEEP_STEPS))
         grid = np.unique(np.append(np.append(grid, np.quantile(positives, np.linspace(0, 1, SWEEP_STEPS))), shipped))
+        rates = [clustered_rate(negatives >= value, families[truth == 0]) for value in grid]
         found.append(
             Sweep(
                 head=head,
                 language=language,
                 shipped=shipped,
                 thresholds=[float(value) for value in grid],
-                fpr=[float(value) for value in 1 - np.searchsorted(negatives, grid, "left") / len(negatives)],
+                fpr=[rate.value or 0.0 for rate in rates],
+                fpr_high=[1.0 if rate.high is None else rate.high for rate in rates],
                 recall=[float(value) for value in 1 - np.searchsorted(positives, grid, "left") / len(positives)],
             )
         )

@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp
 
 from data_prep.command import UserError, first_line
 from data_prep.files import read_json
-from evaluate.significance import holm, mcnemar
+from evaluate.significance import holm, losses_and_gains, mcnemar
 from train.labels import MASKED
 
 PREDICTIONS = "predictions.parquet"
@@ -27,22 +27,25 @@ class Change:
     rows: int
     newly_wrong: int
     newly_right: int
-    p: float  # exact McNemar, Holm-corrected over all changes of the comparison
+    families_worse: int  # with more rows newly wrong than newly right
+    families_better: int
+    p: float  # exact McNemar on these families, Holm-corrected over all changes of the comparison
     drift: float  # Kolmogorov-Smirnov distance of the two releases' probabilities
     mean_shift: float  # of the probabilities
 
     @property
     def worse(self) -> bool:
-        """Whether more rows became wrong than right."""
-        return self.newly_wrong > self.newly_right
+        """Whether more families became worse than better: `p` is about families, so rows must not say in which direction."""
+        return self.families_worse > self.families_better
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """This release against the previous one on the test rows they share; `examples` are row numbers that changed most."""
+    """This release against the previous one on the test rows they share; `newly_wrong` and `newly_right` are row numbers by head."""
 
     previous: str
     rows: int
+    new_heads: list[str]  # which the previous release does not have, so that nothing is said of them
     changes: list[Change]
     newly_wrong: dict[str, list[int]]
     newly_right: dict[str, list[int]]
@@ -58,15 +61,17 @@ def prediction_table(
     return pd.DataFrame(columns)
 
 
-def previous_predictions(releases_dir: Path, release: str, wanted: str | None, ids: list[str]) -> tuple[str, pd.DataFrame] | None:
+def previous_predictions(
+    releases_dir: Path, release: str, wanted: str | None, ids: list[str], heads: list[str]
+) -> tuple[str, pd.DataFrame] | None:
     """The release to compare with and its `prediction_table`; None if there is none.
 
-    It is the wanted one, or of those that share a test row the last that was first evaluated before this release.
+    It is the wanted one, or of those that share a test row and a head the last that was first evaluated before this release.
 
     Raises
     ------
     UserError
-        If the wanted release has not been evaluated, or shares no test row.
+        If the wanted release has not been evaluated, or shares no test row or no head.
     """
     evaluated = first_evaluations(releases_dir)
     before = evaluated.pop(release, "9999")
@@ -85,11 +90,19 @@ def previous_predictions(releases_dir: Path, release: str, wanted: str | None, i
             raise UserError(
                 f"{path} is damaged ({first_line(error)}): evaluate the release {name} again, or name another by previous=<release>"
             ) from error
-        if table["id"].isin(ids).any():
+        if not table["id"].isin(ids).any():
+            reason = "was evaluated on other test rows: evaluate both on the same mixture, or name another release"
+        elif not any(_answers(table, head) for head in heads):
+            reason = f"has none of the heads {', '.join(heads)}: name another release"
+        else:
             return name, table
-    if wanted is not None:
-        raise UserError(f"release {wanted} was evaluated on other test rows: evaluate both on the same mixture, or name another release")
+        if wanted is not None:
+            raise UserError(f"release {wanted} {reason}")
     return None
+
+
+def _answers(table: pd.DataFrame, head: str) -> bool:
+    return f"flagged/{head}" in table
 
 
 def first_evaluations(releases_dir: Path) -> dict[str, str]:
@@ -115,7 +128,7 @@ def compare_releases(
     flagged: npt.NDArray[np.bool_],
     examples: int,
 ) -> Comparison:
-    """Compare decisions on the rows that are test rows of both releases; labels are this release's.
+    """Compare the decisions of the heads that both releases have, on the rows that are test rows of both; labels are this release's.
 
     Parameters
     ----------
@@ -125,21 +138,15 @@ def compare_releases(
         Shape (rows, heads).
     examples
         How many newly wrong and newly right rows to name per head, those whose probability moved most first.
-
-    Raises
-    ------
-    UserError
-        If the previous release lacks a head.
     """
-    missing = [head for head in heads if f"flagged/{head}" not in before]
-    if missing:
-        raise UserError(f"release {previous} has no head {missing[0]}, so it cannot be compared with: name another with previous=<release>")
     places = pd.Series(np.arange(len(before)), index=before["id"]).reindex(ids)
     shared = np.flatnonzero(places.notna())
     then = before.iloc[places.iloc[shared].astype(int)]
     changes: list[Change] = []
     newly: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
     for column, head in enumerate(heads):
+        if not _answers(before, head):
+            continue
         truth = labels[shared, column]
         wrong_now = flagged[shared, column] != (truth == 1)
         wrong_then = then[f"flagged/{head}"].to_numpy(dtype=bool) != (truth == 1)
@@ -155,6 +162,7 @@ def compare_releases(
                 if not rows.any():
                     continue
                 worse_rows, better_rows = (wrong_now & ~wrong_then)[rows], (~wrong_now & wrong_then)[rows]
+                losses, gains = losses_and_gains(worse_rows, better_rows, families[shared][rows])
                 changes.append(
                     Change(
                         head=head,
@@ -163,11 +171,14 @@ def compare_releases(
                         rows=int(rows.sum()),
                         newly_wrong=int(worse_rows.sum()),
                         newly_right=int(better_rows.sum()),
-                        p=mcnemar(worse_rows, better_rows, families[shared][rows]),
+                        families_worse=losses,
+                        families_better=gains,
+                        p=mcnemar(losses, gains),
                         drift=float(ks_2samp(score_now[rows], score_then[rows], method="asymp").statistic),
                         mean_shift=float((score_now[rows] - score_then[rows]).mean()),
                     )
                 )
     adjusted = holm([change.p for change in changes])
     changes = [Change(**{**vars(change), "p": p}) for change, p in zip(changes, adjusted, strict=True)]
-    return Comparison(previous, len(shared), changes, newly[True], newly[False])
+    new_heads = [head for head in heads if not _answers(before, head)]
+    return Comparison(previous, len(shared), new_heads, changes, newly[True], newly[False])

@@ -217,6 +217,11 @@ def _per_language(
     return findings
 
 
+def _has_evidence(evidence: Evidence, head: str, language: str) -> bool:
+    """Whether the language has the test rows that the last tier asks for; without them the artifact abstains, which harms nobody."""
+    return (head, language) in evidence.tiers and evidence.tiers[head, language].measured
+
+
 def _bounded(value: float | None, bound: float | None, limit: float, at_most: bool, what: str, scale: str = "%") -> tuple[str, str]:
     """Fail when the value is beyond the limit, not enough evidence when only its interval's end is, else pass; and in words."""
     if value is None or bound is None:
@@ -294,7 +299,12 @@ def _hard_negative_rule(kinds: Iterable[str]) -> Callable[[Evidence, RuleSetting
         findings = []
         for language in ("", *claimed):
             found = [one for one in enough if one.language == language]
-            findings += [_not_flagged(one, settings) for one in found]
+            on_rows = {one.kind for one in found if not one.suite}
+            for one in found:
+                finding = _not_flagged(one, settings)
+                unsigned = settings.validated and not one.validated
+                if finding.verdict == FAIL or not unsigned or one.kind not in on_rows:  # where rows tell, unsigned cases can only break
+                    findings.append(finding)
             missing = [kind for kind in kinds if kind not in {one.kind for one in found}]
             if missing and (language or not claimed):
                 reason = f"fewer than {settings.negatives:,} test rows or cases of {', '.join(map(kind_name, missing))}"
@@ -316,13 +326,15 @@ def _not_flagged(one: HardNegatives, settings: RuleSettings) -> Finding:
 def _decision_flips(evidence: Evidence, settings: RuleSettings) -> list[Finding]:
     findings = []
     for head in evidence.heads:
-        enough = [one for one in evidence.flips if one.head == head and one.pairs >= settings.rows]
+        judged = [one for one in evidence.flips if one.head == head and _has_evidence(evidence, head, one.language)]
+        enough = [one for one in judged if one.pairs >= settings.rows]
         for one in enough:
             what = f"decision differs from {language_name(one.reference)}’s in"
             verdict, words = _bounded(one.flips.value, one.flips.high, settings.limit, True, what)
             findings.append(Finding(head, language_name(one.language), verdict, words))
         if not enough:
-            findings.append(Finding(head, "", NOT_ENOUGH, f"no language has {settings.rows:,} sentences parallel to another's"))
+            reason = f"no language with enough test rows has {settings.rows:,} sentences parallel to another's"
+            findings.append(Finding(head, "", NOT_ENOUGH, reason))
     return findings
 
 
@@ -345,17 +357,24 @@ def _int8_agreement(evidence: Evidence, settings: RuleSettings) -> list[Finding]
 def _regression(evidence: Evidence, settings: RuleSettings) -> list[Finding]:
     comparison = evidence.comparison
     if comparison is None:
-        return [Finding("", "", NOT_APPLICABLE, "no earlier release was evaluated on these test rows")]
+        return [Finding("", "", NOT_APPLICABLE, "no earlier release has been evaluated on these test rows and heads")]
     findings = []
     for head in evidence.heads:
-        changes = [change for change in comparison.changes if change.head == head]
+        if head in comparison.new_heads:
+            findings.append(Finding(head, "", NOT_APPLICABLE, f"{comparison.previous} has no such head"))
+            continue
+        changes = [change for change in comparison.changes if change.head == head and _has_evidence(evidence, head, change.language)]
         if sum(change.rows for change in changes) < settings.rows:
-            findings.append(Finding(head, "", NOT_ENOUGH, f"fewer than {settings.rows:,} test rows are shared with {comparison.previous}"))
+            reason = f"fewer than {settings.rows:,} test rows of languages with enough of them are shared with {comparison.previous}"
+            findings.append(Finding(head, "", NOT_ENOUGH, reason))
             continue
         broken = [change for change in changes if change.worse and change.p <= settings.limit]
         for change in broken:
             error = "misses" if change.label == 1 else "false positives"
-            reason = f"{error}: {change.newly_wrong:,} new, {change.newly_right:,} gone ({p_value(change.p)})"
+            reason = (
+                f"{error}: {change.newly_wrong:,} new, {change.newly_right:,} gone; families of rows with more of them "
+                f"{change.families_worse:,}, with fewer {change.families_better:,} ({p_value(change.p)})"
+            )
             findings.append(Finding(head, language_name(change.language), FAIL, reason))
         if not broken:
             findings.append(Finding(head, "", PASS, f"nowhere significantly worse than {comparison.previous}"))

@@ -264,7 +264,7 @@ def _compare_with_previous(
     if settings.release is None:
         return None
     ids = scored.rows["id"][:]
-    found = previous_predictions(Path(settings.releases_dir), settings.release, settings.previous, ids)
+    found = previous_predictions(Path(settings.releases_dir), settings.release, settings.previous, ids, scored.heads)
     if found is None:
         return None
     return compare_releases(

@@ -57,8 +57,10 @@ def wilson(count: float, of: float) -> tuple[float, float]:
 def clustered_rate(hits: npt.NDArray[np.bool_], families: npt.NDArray[np.int64] | None = None) -> Rate:
     """The share of true `hits`, with a Wilson interval that counts the rows of a family as the fewer independent ones they are.
 
-    The sample size is divided by the design effect of a cluster sample (Rao and Scott 1992), which is 1 where every family has
-    one row. Where all rows agree, a family counts as one row.
+    The sample size is divided by the design effect of a cluster sample (Rao and Scott 1992, "A Simple Method for the Analysis of
+    Clustered Binary Data"), which is 1 where every family has one row. Where all rows agree nothing shows how far the rows of a family
+    do, and a family counts as one row. A few hits show it poorly: no upper end is below the one without hits, nor a lower end above the
+    one where all are, so that an error more is never better news than none.
 
     Parameters
     ----------
@@ -71,10 +73,11 @@ def clustered_rate(hits: npt.NDArray[np.bool_], families: npt.NDArray[np.int64] 
     of, count = len(hits), int(hits.sum())
     if of == 0:
         return Rate(None, None, None, 0, 0, 0.0)
-    effect = 1.0
+    effect, independent = 1.0, of
     if families is not None:
         _, codes = np.unique(families, return_inverse=True)
         sizes = np.bincount(codes)
+        independent = len(sizes)
         if len(sizes) == 1:
             effect = of  # one family says as much as one row
         elif len(sizes) < of:
@@ -84,6 +87,7 @@ def clustered_rate(hits: npt.NDArray[np.bool_], families: npt.NDArray[np.int64] 
             effect = spread / (of * share * (1 - share)) if 0 < count < of else of / len(sizes)
             effect = max(1.0, effect)
     low, high = wilson(count / effect, of / effect)
+    low, high = min(low, wilson(independent, independent)[0]), max(high, wilson(0, independent)[1])
     return Rate(count / of, low, high, count, of, of / effect)
 
 

@@ -32,6 +32,7 @@ class Scored:
     kind: str  # artifact or checkpoint
     rows: Dataset
     train_rows: Dataset
+    seen: int | None  # test rows left out because the model was trained on them; None: the table that it was trained with is not there
     heads: list[str]
     labels: npt.NDArray[np.int8]
     probabilities: npt.NDArray[np.float64]
@@ -48,7 +49,8 @@ def score(settings: EvaluateSettings) -> Scored:
     Raises
     ------
     UserError
-        If neither or both are named, something is missing, or the data were prepared anew since training.
+        If neither or both are named, something is missing, the data were prepared anew since training, or the model has seen every
+        test row.
     """
     check_evaluate_settings(settings)
     if (settings.release is None) == (settings.run is None):
@@ -57,7 +59,7 @@ def score(settings: EvaluateSettings) -> Scored:
         artifact = release_folder(settings.releases_dir, settings.release) / "artifact"
         classifier = open_artifact(artifact)
         record = read_json(artifact / "training.json")
-        rows, train_rows, heads = _rows(settings, record)
+        rows, train_rows, heads, seen = _rows(settings, record)
         logits = artifact_logits(classifier, rows["text"][:], "scoring test rows")
         policy = Policy.from_json(classifier.policy)
         name, kind = settings.release, "artifact"
@@ -69,9 +71,9 @@ def score(settings: EvaluateSettings) -> Scored:
         classifier = None
         run = load_run(Path(str(settings.run)))
         record, policy, name, kind = run.record, run.policy, run.folder.resolve().name, "checkpoint"
-        rows, train_rows, heads = _rows(settings, record)
+        rows, train_rows, heads, seen = _rows(settings, record)
         logits, _ = predict_logits(run.model, TokenisedRows(rows, run.tokenizer, heads))
-    return _decide(name, kind, rows, train_rows, heads, logits, policy, record, classifier)
+    return _decide(name, kind, rows, train_rows, seen, heads, logits, policy, record, classifier)
 
 
 def artifact_logits(classifier: Classifier, texts: Sequence[str], doing: str) -> npt.NDArray[np.float32]:
@@ -95,7 +97,8 @@ def probabilities_of(
     return np.stack([policy.heads[head].probability(logits[:, column], languages) for column, head in enumerate(heads)], axis=1)
 
 
-def _rows(settings: EvaluateSettings, record: dict[str, Any]) -> tuple[Dataset, Dataset, list[str]]:
+def _rows(settings: EvaluateSettings, record: dict[str, Any]) -> tuple[Dataset, Dataset, list[str], int | None]:
+    """Test rows that the model has not seen, training rows for the baselines, the heads, and how many test rows it has seen."""
     trained_on = record["data_manifest"]
     mixture = settings.mixture or trained_on["mixture"]
     folder = Path(settings.data_dir) / mixture
@@ -108,7 +111,29 @@ def _rows(settings: EvaluateSettings, record: dict[str, Any]) -> tuple[Dataset, 
     heads = sorted(record["settings"]["heads"])
     if missing := [head for head in heads if head not in table.column_names]:
         raise UserError(f"{folder} has no column {missing[0]}, which this model answers: prepare that mixture with the model's heads")
-    return select_split(table, "test", heads), select_split(table, "train", heads), heads
+    seen: npt.NDArray[np.int64] | None = np.zeros(0, dtype=np.int64)
+    if mixture != trained_on["mixture"]:
+        seen = _seen_in_training(table, Path(settings.data_dir) / trained_on["mixture"], trained_on["table_sha256"])
+    unseen = table if seen is None else table.select(np.setdiff1d(np.arange(len(table)), seen))
+    if "test" in table["split"][:] and "test" not in unseen["split"][:]:
+        raise UserError(f"the model has seen every test row of {folder} in training: evaluate it on another mixture")
+    return select_split(unseen, "test", heads), select_split(table, "train", heads), heads, None if seen is None else len(seen)
+
+
+def _seen_in_training(table: Dataset, folder: Path, published: dict[str, str]) -> npt.NDArray[np.int64] | None:
+    """The test rows of a table, by number, that a model trained with the table in another folder has seen; None if that is not there.
+
+    Seen are rows that share a text or a family with a training row, or with a validation row, by which checkpoint and policy were
+    chosen.
+    """
+    if not (folder / "manifest.json").is_file() or read_json(folder / "manifest.json")["table_sha256"] != published:
+        return None
+    trained = load_examples(folder)
+    known = trained.select_columns(["split", "family", "text"]).to_pandas()
+    known = known[known["split"] != "test"]
+    rows = table.select_columns(["split", "family", "text"]).to_pandas()
+    met = rows["family"].isin(known["family"]) | rows["text"].isin(known["text"])
+    return np.flatnonzero((rows["split"] == "test") & met)
 
 
 def _decide(
@@ -116,6 +141,7 @@ def _decide(
     kind: str,
     rows: Dataset,
     train_rows: Dataset,
+    seen: int | None,
     heads: list[str],
     logits: npt.NDArray[np.float32],
     policy: Policy,
@@ -131,6 +157,7 @@ def _decide(
         kind=kind,
         rows=rows,
         train_rows=train_rows,
+        seen=seen,
         heads=heads,
         labels=label_matrix(rows, heads),
         probabilities=probabilities,

@@ -16,10 +16,12 @@ from evaluate.variants import Variant, measured_variants
 
 @dataclass(frozen=True)
 class Probes:
-    """The answers; `terms` is a table of `term_shifts`, `unvalidated_terms` the languages in which nobody has signed
-    its sentences; `explanations` are by test row and number of the head."""
+    """The answers; `without_cases` names the suites in which no case is for a head of the artifact, `terms` is a table of
+    `term_shifts`, `unvalidated_terms` the languages in which nobody has signed its sentences; `explanations` are by test row and
+    number of the head."""
 
     suites: list[SuiteResult]
+    without_cases: list[str]
     terms: pd.DataFrame
     unvalidated_terms: list[str]
     robustness: list[Perturbed]
@@ -38,9 +40,10 @@ def probe(scored: Scored, settings: EvaluateSettings) -> Probes | None:
     if scored.classifier is None:
         return None
     terms = term_cases()
-    suites = [ask_suite(scored.classifier, suite, settings.probes.cases_per_cell) for suite in settings.suites.values()]
+    asked = [ask_suite(scored.classifier, suite, settings.probes.cases_per_cell) for suite in settings.suites.values()]
     return Probes(
-        suites=suites,
+        suites=[suite for suite in asked if suite is not None],
+        without_cases=[suite.name for suite, result in zip(settings.suites.values(), asked, strict=True) if result is None],
         terms=term_shifts(answer_terms(scored.classifier, terms)),
         unvalidated_terms=sorted(terms.loc[terms["validated_by"] == "", "language"].unique()),
         robustness=measure_robustness(scored, settings.probes.perturbed_rows),

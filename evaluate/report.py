@@ -28,18 +28,28 @@ from evaluate.probes import Probes
 from evaluate.rendering import axis_end, ends, percent, render_html, render_markdown, two
 from evaluate.settings import EvaluateSettings
 from evaluate.tables import dsa_transparency_csv, groups_csv, per_language_csv
+from export.artifact import stamp_tiers
 from train.policy import NOT_EVALUATED
 
 MIN_GROUP_ROWS = 20  # a group of fewer rows shows counts only
 
 
-def write_report(target: Path, scored: Scored, measures: Measures, settings: EvaluateSettings, probes: Probes | None = None) -> Path:
-    """Write the report folder atomically.
+def write_report(
+    target: Path,
+    scored: Scored,
+    measures: Measures,
+    settings: EvaluateSettings,
+    probes: Probes | None = None,
+    artifact: Path | None = None,
+) -> Path:
+    """Write the report folder atomically, and stamp its tiers into the artifact: if the disk is full, neither.
 
     Parameters
     ----------
     probes
         What the artifact answered beyond its test rows. Without them the page says that nobody asked.
+    artifact
+        The artifact's folder; None for a checkpoint, which keeps no tiers.
     """
     context = report_context(scored, measures, settings, probes)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -73,6 +83,8 @@ def write_report(target: Path, scored: Scored, measures: Measures, settings: Eva
         )
         predictions = prediction_table(scored.rows["id"][:], scored.heads, scored.probabilities, scored.flagged)
         predictions.to_parquet(folder / PREDICTIONS, index=False)
+        if artifact is not None:
+            stamp_tiers(artifact, measures.tiers)  # after all that fills the disk; what is left is for the folder to take its place
     return target
 
 
@@ -89,6 +101,7 @@ def report_context(scored: Scored, measures: Measures, settings: EvaluateSetting
         "licences": {name: source["licence"] for name, source in manifest["sources"].items()},
         "unvalidated": "sample" in manifest["sources"],
         "rows": len(scored.rows),
+        "seen": scored.seen,
         "heads": {head: scored.record["settings"]["heads"][head]["description"] for head in scored.heads},
         "encoder": scored.record["settings"]["encoder"]["name"],
         "gate": settings.gate,
@@ -106,11 +119,10 @@ def report_context(scored: Scored, measures: Measures, settings: EvaluateSetting
         "sweep_data": [
             {
                 "shipped": round(sweep.shipped, 5),  # as the thresholds, among which the script looks for it
-                **{name: [round(value, 5) for value in getattr(sweep, name)] for name in ("thresholds", "fpr", "recall")},
+                **{name: [round(value, 5) for value in getattr(sweep, name)] for name in ("thresholds", "fpr_high", "recall")},
             }
             for sweep in measures.sweeps
         ],
-        "precision": precision_at_prevalence,
         "draws": DRAWS,
         "prevalence_log": round(math.log10(settings.report.prevalence), 2),
         "bars": {(cell.head, cell.language): cell for cell in measured},
@@ -136,14 +148,9 @@ def report_context(scored: Scored, measures: Measures, settings: EvaluateSetting
     }
 
 
-def sweep_precision(sweep: Sweep, prevalence: float) -> tuple[list[float], list[float]]:
-    """Where something is flagged, the thresholds of a sweep and the precision there in a stream with this share of positives."""
-    points = [
-        (threshold, precision_at_prevalence(fpr, recall, prevalence))
-        for threshold, fpr, recall in zip(sweep.thresholds, sweep.fpr, sweep.recall, strict=True)
-    ]
-    defined = [(threshold, precision) for threshold, precision in points if precision is not None]
-    return [threshold for threshold, _ in defined], [precision for _, precision in defined]
+def sweep_precision(sweep: Sweep, prevalence: float) -> list[float]:
+    """The precision at every threshold of a sweep in a stream with this share of positives, at the upper end of the FPR's interval."""
+    return [precision_at_prevalence(fpr, recall, prevalence) or 0.0 for fpr, recall in zip(sweep.fpr_high, sweep.recall, strict=True)]
 
 
 def key_figures(measures: Measures, probes: Probes | None = None) -> dict[str, Any]:
@@ -231,7 +238,7 @@ def _not_probed(measures: Measures, probes: Probes) -> list[str]:
     tested = {language for suite in probes.suites for language in suite.cases["language"]}
     without = sorted({language_name(cell.language) for cell in measures.cells if cell.tier.measured and cell.language not in tested})
     unsigned = sorted({language_name(language) for suite in probes.suites for language in suite.unvalidated})
-    sentences = []
+    sentences = [f"Functional suite {name}: none of its cases is for a head of this model." for name in probes.without_cases]
     if without:
         sentences.append(f"Functional tests (one skill of telling speech apart at a time) in {', '.join(without)}: there is no case.")
     if unsigned:

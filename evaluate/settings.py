@@ -88,6 +88,10 @@ def check_evaluate_settings(settings: EvaluateSettings) -> None:
         raise UserError(f"report.prevalence={settings.report.prevalence} is no share of a stream: use more than 0 and less than 1")
     if settings.report.examples_per_head < 0:
         raise UserError(f"report.examples_per_head={settings.report.examples_per_head} is out of range: use 0 or more")
+    if settings.probes.cases_per_cell is not None and settings.probes.cases_per_cell < 1:
+        raise UserError(f"probes.cases_per_cell={settings.probes.cases_per_cell} is out of range: use 1 or more, or null for all")
+    if settings.probes.perturbed_rows < 0:
+        raise UserError(f"probes.perturbed_rows={settings.probes.perturbed_rows} is out of range: use 0 or more")
     for name, tier in settings.gate.tiers.items():
         if tier.min_negatives < 1 or tier.min_positives < 1 or not 0 <= tier.max_fpr_upper <= 1:
             raise UserError(f"gate.tiers.{name} asks for no evidence: use counts of at least 1 and a max_fpr_upper from 0 to 1")

@@ -78,23 +78,30 @@ def paired_difference(
     return Estimate(value, max(-1.0, min(value, more - less - half)), min(1.0, max(value, more - less + half)))
 
 
-def mcnemar(worse: npt.NDArray[np.bool_], better: npt.NDArray[np.bool_], families: npt.NDArray[np.int64]) -> float:
-    """Two-sided p-value of the exact McNemar test that as many rows become wrong as become right.
+def losses_and_gains(worse: npt.NDArray[np.bool_], better: npt.NDArray[np.bool_], families: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """In how many families more rows become wrong than right, and in how many more become right than wrong.
 
-    A family counts once, by what more of its rows do, so that near duplicates are not taken for independent evidence; without
-    families of several rows it is the usual test.
+    A family counts once, so that near duplicates are not taken for independent evidence.
 
     Parameters
     ----------
     worse, better, families
         Shape (rows,): newly wrong, newly right, family numbers.
 
-    >>> mcnemar(np.array([True] * 6), np.array([False] * 6), np.arange(6))
-    0.03125
+    >>> losses_and_gains(np.array([True, True, True, False]), np.array([False, False, False, True]), np.array([0, 0, 1, 2]))
+    (2, 1)
     """
     _, codes = np.unique(families, return_inverse=True)
     net = np.bincount(codes, weights=worse) - np.bincount(codes, weights=better)
-    losses, gains = int((net > 0).sum()), int((net < 0).sum())
+    return int((net > 0).sum()), int((net < 0).sum())
+
+
+def mcnemar(losses: int, gains: int) -> float:
+    """Two-sided p-value of the exact McNemar test that as many become wrong as become right.
+
+    >>> mcnemar(6, 0)
+    0.03125
+    """
     return float(binomtest(losses, losses + gains).pvalue) if losses + gains else 1.0
 
 

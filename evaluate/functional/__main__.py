@@ -6,7 +6,7 @@ import hydra
 import pandas as pd
 from omegaconf import DictConfig
 
-from data_prep.command import run_stage, user_errors
+from data_prep.command import UserError, run_stage, user_errors
 from data_prep.files import publish_folder, write_json, write_text
 from data_prep.limits import check_name
 from data_prep.settings import to_settings
@@ -30,6 +30,11 @@ def main(config: DictConfig) -> None:
         target = release / "functional" / check_name("suite.name", settings.suite.name)
         classifier = open_artifact(release / "artifact")
         result = ask_suite(classifier, settings.suite)
+        if result is None:
+            raise UserError(
+                f"suite {settings.suite.name} has no case for the heads of release {settings.release} "
+                f"({', '.join(classifier.contract['heads'])}): give a suite that was written for them"
+            )
         terms = term_shifts(answer_terms(classifier, term_cases()), settings.resamples) if settings.suite.file is None else None
         write_tables(target, settings.release, result, terms)
         print(heat_table(result.pass_rates))

@@ -44,13 +44,22 @@ def functional_cases(per_cell: int | None = None) -> pd.DataFrame:
     return _as_cases(pd.DataFrame(cases if per_cell is None else _in_turn(cases, per_cell)))
 
 
+def signature(validated_by: object) -> str:
+    """Who signed a file; empty where nobody did, also where the key was left without a value.
+
+    >>> signature(None), signature(" "), signature("A. Reader")
+    ('', '', 'A. Reader')
+    """
+    return str(validated_by or "").strip()
+
+
 def _template_cases() -> list[dict[str, Any]]:
     meanings = yaml.safe_load(FUNCTIONALITIES.read_text(encoding="utf-8"))["classes"]
     validated_by = {}
     for path in FUNCTIONALITIES.parent.glob("*.yaml"):
         if path != FUNCTIONALITIES:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            validated_by[document["language"]] = document["validated_by"]
+            validated_by[document["language"]] = signature(document["validated_by"])
     rows = read_templates(FUNCTIONALITIES)
     for row in rows:
         row["functionality"], _, row["number"] = row["concept"].rpartition("_")

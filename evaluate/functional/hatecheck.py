@@ -10,6 +10,7 @@ import pandas as pd
 
 from data_prep.command import UserError
 from data_prep.script import dominant_script
+from evaluate.functional.cases import signature
 from evaluate.functional.settings import SuiteSettings
 
 REQUIRED = ("functionality", "test_case", "label_gold")
@@ -57,6 +58,6 @@ def read_hatecheck(path: Path, suite: SuiteSettings) -> pd.DataFrame:
     cases["template_id"] = table["templ_id"] if "templ_id" in table else table["functionality"]
     cases["derived"] = ""
     cases["hard_negative"] = [suite.hard_negatives.get(name, "") for name in table["functionality"]]
-    cases["validated_by"] = suite.validated_by
+    cases["validated_by"] = signature(suite.validated_by)
     judged = cases[list(suite.labels)].notna().any(axis=1)
     return cases[judged].reset_index(drop=True)

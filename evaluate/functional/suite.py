@@ -44,8 +44,8 @@ class SuiteResult:
         return rates.assign(validated=[language not in unsigned for language in rates["language"]])
 
 
-def ask_suite(classifier: Classifier, suite: SuiteSettings, per_cell: int | None = None) -> SuiteResult:
-    """Score a suite's cases with the artifact.
+def ask_suite(classifier: Classifier, suite: SuiteSettings, per_cell: int | None = None) -> SuiteResult | None:
+    """Score the cases that some head of the artifact judges; None if there is no such case.
 
     Parameters
     ----------
@@ -58,4 +58,6 @@ def ask_suite(classifier: Classifier, suite: SuiteSettings, per_cell: int | None
         If the file of a suite in HateCheck's format is missing or no such file.
     """
     cases = functional_cases(per_cell) if suite.file is None else read_hatecheck(Path(suite.file), suite)
-    return SuiteResult(suite.name, cases, answer_cases(classifier, cases))
+    heads = [head for head in classifier.contract["heads"] if head in cases]
+    cases = cases[cases[heads].notna().any(axis=1)].reset_index(drop=True)
+    return None if cases.empty else SuiteResult(suite.name, cases, answer_cases(classifier, cases))

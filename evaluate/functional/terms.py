@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from scipy.special import logit
 
+from evaluate.functional.cases import signature
 from evaluate.functional.scoring import answered_probabilities
 from export.client import Classifier
 from train.policy import Policy
@@ -36,7 +37,7 @@ def term_cases() -> pd.DataFrame:
                         "term": name,
                         "template": f"{kind}_{number}",
                         "text": text[:1].upper() + text[1:],
-                        "validated_by": document["validated_by"],
+                        "validated_by": signature(document["validated_by"]),
                     }
                 )
     return pd.DataFrame(rows)

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from data_prep.inspect import mask_text
-from evaluate.escaping import spreadsheet_text
+from evaluate.escaping import spreadsheet_text, visible
 from evaluate.label_audit.contradictions import count_contradictions
 from evaluate.languages import language_name
 
@@ -49,7 +49,7 @@ def console_table(cells: pd.DataFrame) -> str:
     lines = [f"{'language':<20}{'head':<24}{'judged':>8}{'contradicted':>14}{'share':>8}"]
     for row in count_contradictions(cells).to_dict("records"):
         lines.append(
-            f"{language_name(row['language']):<20}{row['head']:<24}{row['judged']:>8,}{row['contradicted']:>14,}{row['share']:>8.1%}"
+            f"{visible(language_name(row['language'])):<20}{row['head']:<24}{row['judged']:>8,}{row['contradicted']:>14,}{row['share']:>8.1%}"
         )
     return "\n".join(lines)
 
@@ -96,8 +96,8 @@ def render_markdown(audit: Audit, show_text: bool) -> str:
     ]
     for row in count_contradictions(cells).to_dict("records"):
         lines.append(
-            f"| {language_name(row['language'])} | {row['head']} | {row['judged']:,} | {row['contradicted']:,} | {row['labelled_1']:,} | "
-            f"{row['labelled_0']:,} | {row['share']:.1%} |"
+            f"| {_table_cell(language_name(row['language']))} | {row['head']} | {row['judged']:,} | {row['contradicted']:,} | "
+            f"{row['labelled_1']:,} | {row['labelled_0']:,} | {row['share']:.1%} |"
         )
     lines += [
         "",
@@ -123,8 +123,9 @@ def render_markdown(audit: Audit, show_text: bool) -> str:
     for row in cells[cells["contradicted"] & (cells["rank"] <= EXAMPLES_PER_LANGUAGE)].to_dict("records"):
         text = row["text"][:LONGEST_EXAMPLE]
         lines.append(
-            f"| {language_name(row['language'])} | {row['rank']} | {row['head']} | {row['label']} | {row['probability']:.3f} | "
-            f"{row['source']} | {row['id']} | {_table_cell(text if show_text else mask_text(text))} |"
+            f"| {_table_cell(language_name(row['language']))} | {row['rank']} | {row['head']} | {row['label']} | "
+            f"{row['probability']:.3f} | {_table_cell(row['source'])} | {row['id']} | "
+            f"{_table_cell(text if show_text else mask_text(text))} |"
         )
     return "\n".join(lines) + "\n"
 

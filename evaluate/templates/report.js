@@ -4,9 +4,9 @@
   const slider = document.getElementById("prevalence");
   const shown = document.getElementById("prevalence-shown");
   const share = (value, digits) => `${+(100 * value).toPrecision(digits)}%`;
-  const precision = (recall, fpr, prevalence) => {
-    const flagged = recall * prevalence + fpr * (1 - prevalence);
-    return flagged > 0 ? (recall * prevalence) / flagged : null;
+  const precision = (cell, at, prevalence) => {  // at the upper end of the false-positive rate, which is never 0
+    const right = cell.recall[at] * prevalence;
+    return right / (right + cell.fpr_high[at] * (1 - prevalence));
   };
   const redraw = () => {
     const prevalence = 10 ** Number(slider.value);
@@ -14,12 +14,11 @@
     slider.setAttribute("aria-valuetext", share(prevalence, 2));
     data.forEach((cell, number) => {
       const card = document.getElementById(`sweep-${number}`);
-      const points = cell.thresholds.map((threshold, at) => [threshold, precision(cell.recall[at], cell.fpr[at], prevalence)]);
-      const line = points.filter(([, value]) => value !== null).map(([x, y]) => `${(220 * x).toFixed(1)},${(100 * (1 - y)).toFixed(1)}`);
+      const line = cell.thresholds.map((x, at) => `${(220 * x).toFixed(1)},${(100 * (1 - precision(cell, at, prevalence))).toFixed(1)}`);
       card.querySelector(".precision").setAttribute("points", line.join(" "));
       const at = cell.thresholds.findIndex((threshold) => threshold >= cell.shipped);
-      const right = precision(cell.recall[at], cell.fpr[at], prevalence);
-      card.querySelector("output").textContent = right === null ? "none" : `${+(1000 * right).toPrecision(right < 0.01 ? 2 : 3)}`;
+      const right = precision(cell, at, prevalence);
+      card.querySelector("output").textContent = `${+(1000 * right).toPrecision(right < 0.01 ? 2 : 3)}`;
     });
   };
   document.querySelector(".slider").hidden = false;

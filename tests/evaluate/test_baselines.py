@@ -30,6 +30,14 @@ def test_one_class_teaches_nothing() -> None:
     assert ngram_scores([], np.asarray([], dtype=np.int8), ["boom"]) is None
 
 
+def test_the_rarer_label_of_a_large_language_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn without regard to labels, 20 of 1,000 rows hold none of the two positives nineteen times in twenty."""
+    monkeypatch.setattr(baselines, "MOST_ROWS", 20)
+    scores = ngram_scores(["tea"] * 998 + ["boom"] * 2, np.asarray([0] * 998 + [1] * 2, dtype=np.int8), ["boom", "tea"])
+    assert scores is not None
+    assert scores[0] > scores[1]
+
+
 def test_a_large_language_teaches_a_sample_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     posts, labels = ["boom", "tea"] * 50, np.asarray([1, 0] * 50, dtype=np.int8)
     everything = ngram_scores(posts, labels, ["boom", "tea"])

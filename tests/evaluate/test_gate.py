@@ -181,12 +181,38 @@ def test_allowed_speech_must_be_tested_in_every_kind(gate: GateSettings) -> None
     assert verdict(judge(evidence(gate, {}, hard_negatives=strict), core)) == NOT_ENOUGH
 
 
+def test_unsigned_cases_only_break_what_test_rows_show(gate: GateSettings) -> None:
+    """docs/gate.md: 30 test rows of a kind are enough; unsigned cases beside them say something only where they find a fault."""
+    core = only(gate, "news_condemn_rights_dissent")
+    claimed = {("a", "en"): cell(1000, 300, 0)}
+    rows = [HardNegatives("a", kind, rate(60, 60), "en") for kind in CORE_HARD_NEGATIVES]
+
+    def cases(passed: int, signed: bool = False, kinds: tuple[str, ...] = CORE_HARD_NEGATIVES) -> list[HardNegatives]:
+        return [HardNegatives("a", kind, rate(passed, 48), "en", "project", validated=signed) for kind in kinds]
+
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=rows), core)) == PASS
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=rows + cases(48)), core)) == PASS
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=rows + cases(45)), core)) == PASS, "94%, at least 83%: no fault is shown"
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=rows + cases(30)), core)) == FAIL
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=rows + cases(45, signed=True)), core)) == NOT_ENOUGH
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=rows[1:] + cases(48)), core)) == NOT_ENOUGH, "no rows of news"
+    few = [HardNegatives("a", "NEWS", rate(29, 29), "en"), *rows[1:]]
+    assert verdict(judge(evidence(gate, claimed, hard_negatives=few + cases(48)), core)) == NOT_ENOUGH
+
+
 def test_decisions_on_the_same_content(gate: GateSettings) -> None:
     rule = only(gate, "decision_flips")
+    figures = {("a", "ur"): cell(1000, 300, 0), ("a", "ps"): cell(204, 0, 0)}
+
+    def judged(language: str, flips: int, pairs: int = 204) -> Flips:
+        return Flips("a", language, "en", pairs, rate(flips, pairs), flips, 0)
+
     for flips, expected in ((2, PASS), (8, NOT_ENOUGH), (30, FAIL)):
-        found = [Flips("a", "ur", "en", 204, rate(flips, 204), flips, 0)]
-        assert verdict(judge(evidence(gate, {}, flips=found), rule)) == expected
-    assert verdict(judge(evidence(gate, {}, flips=[Flips("a", "ur", "en", 99, rate(0, 99), 0, 0)]), rule)) == NOT_ENOUGH
+        assert verdict(judge(evidence(gate, figures, flips=[judged("ur", flips)]), rule)) == expected
+    assert verdict(judge(evidence(gate, figures, flips=[judged("ur", 0, 99)]), rule)) == NOT_ENOUGH
+    abstaining = judge(evidence(gate, figures, flips=[judged("ur", 2), judged("ps", 200)]), rule)
+    assert verdict(abstaining) == PASS, "in Pashto, without positives, the artifact abstains"
+    assert verdict(judge(evidence(gate, figures, flips=[judged("ps", 0)]), rule)) == NOT_ENOUGH
 
 
 def test_int8(gate: GateSettings) -> None:
@@ -206,15 +232,37 @@ def test_int8(gate: GateSettings) -> None:
 def test_a_regression(gate: GateSettings) -> None:
     rule = only(gate, "regression")
 
-    def compared(worse: int, better: int, p: float) -> Comparison:
-        return Comparison("old", 400, [Change("a", "ur", 0, 400, worse, better, p, 0.1, 0.0)], {"a": []}, {"a": []})
+    figures = {("a", "ur"): cell(1000, 300, 0), ("a", "ps"): cell(204, 0, 0)}
 
-    assert verdict(judge(evidence(gate, {}, comparison=compared(20, 2, 0.001)), rule)) == FAIL
-    assert verdict(judge(evidence(gate, {}, comparison=compared(2, 20, 0.001)), rule)) == PASS
-    assert verdict(judge(evidence(gate, {}, comparison=compared(6, 4, 0.7)), rule)) == PASS
-    assert verdict(judge(evidence(gate, {}), rule)) == NOT_APPLICABLE
-    few = Comparison("old", 4, [Change("a", "ur", 0, 4, 0, 0, 1.0, 0.1, 0.0)], {"a": []}, {"a": []})
-    assert verdict(judge(evidence(gate, {}, comparison=few), rule)) == NOT_ENOUGH
+    def compared(*changes: Change, new_heads: tuple[str, ...] = ()) -> Comparison:
+        return Comparison("old", 400, list(new_heads), list(changes), {"a": []}, {"a": []})
+
+    def change(language: str, worse: int, better: int, p: float, rows: int = 400) -> Change:
+        """By families; the rows say the opposite."""
+        return Change("a", language, 0, rows, better, worse, worse, better, p, 0.1, 0.0)
+
+    broken = judge(evidence(gate, figures, comparison=compared(change("ur", 20, 2, 0.001))), rule)
+    assert verdict(broken) == FAIL
+    assert broken.reasons == [
+        "Against the previous release: a, Urdu: false positives: 2 new, 20 gone; families of rows with more of them 20, with fewer 2 "
+        "(p = 0.001)"
+    ]
+    assert verdict(judge(evidence(gate, figures, comparison=compared(change("ur", 2, 20, 0.001))), rule)) == PASS
+    assert verdict(judge(evidence(gate, figures, comparison=compared(change("ur", 6, 4, 0.7))), rule)) == PASS
+    assert verdict(judge(evidence(gate, figures), rule)) == NOT_APPLICABLE
+    assert verdict(judge(evidence(gate, figures, comparison=compared(change("ur", 0, 0, 1.0, rows=4))), rule)) == NOT_ENOUGH
+    abstaining = compared(change("ur", 0, 0, 1.0), change("ps", 20, 2, 0.001))
+    assert verdict(judge(evidence(gate, figures, comparison=abstaining), rule)) == PASS, "in Pashto the artifact abstains"
+    assert verdict(judge(evidence(gate, figures, comparison=compared(change("ps", 0, 0, 1.0))), rule)) == NOT_ENOUGH
+
+
+def test_a_new_head_cannot_regress(gate: GateSettings) -> None:
+    rule = only(gate, "regression")
+    figures = {(head, "ur"): cell(1000, 300, 0) for head in ("a", "new")}
+    unchanged = Change("a", "ur", 0, 400, 0, 0, 0, 0, 1.0, 0.0, 0.0)
+    made = judge(evidence(gate, figures, heads=["a", "new"], comparison=Comparison("old", 400, ["new"], [unchanged], {}, {})), rule)
+    assert made.passed
+    assert [(finding.head, finding.verdict) for finding in made.rulings[0].findings] == [("a", PASS), ("new", NOT_APPLICABLE)]
 
 
 def test_every_rule_is_in_the_default_gate_and_in_its_page(gate: GateSettings) -> None:

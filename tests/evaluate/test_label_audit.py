@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -363,6 +364,11 @@ def test_hostile_text_stays_in_its_cell() -> None:
     hostile = "<img src=x> | [a](b)\n# title \u202e =HYPERLINK(1)"
     cells = find_contradictions(cells_of(*BALANCED, ("en", "propaganda", 1, 0.02), text=hostile))
     page = render_markdown(Audit("r", "m", "macro_f1", [Judge("the run", 1, 21, 0.5)], cells), show_text=True)
+    elsewhere = render_markdown(Audit("r", "m", "macro_f1", [], cells.assign(language=hostile, source=hostile)), show_text=True)
+    assert "<img" not in elsewhere
+    rows = [line for line in elsewhere.splitlines() if line.startswith(r"| &lt;img src=x&gt; \| \[a\]")]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in rows] == [8, 9], "one row of counts, one of the list"
+    assert "\u202e" not in console_table(cells.assign(language=hostile))
     last = page.splitlines()[-1]
     assert last.endswith(r"| &lt;img src=x&gt; \| \[a\]\(b\) \# title =HYPERLINK\(1\) |")
     assert "\u202e" not in page

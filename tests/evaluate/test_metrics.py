@@ -84,6 +84,39 @@ def test_families_where_nobody_errs_count_once() -> None:
     assert clustered_rate(np.asarray([True, False]), np.asarray([7, 7])).effective == 1
 
 
+def test_one_error_is_no_better_news_than_none() -> None:
+    """42 families of four rows: without an error at most z2 / (42 + z2) = 8.4%, and with one no less."""
+    families = np.repeat(np.arange(42), 4)
+    none, one = clustered_rate(np.zeros(168, dtype=bool), families), clustered_rate(np.arange(168) == 0, families)
+    assert none.high == one.high == pytest.approx(1.959964**2 / (42 + 1.959964**2), abs=1e-6)
+    assert clustered_rate(np.arange(168) > 0, families).low == clustered_rate(np.ones(168, dtype=bool), families).low
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=30))
+def test_no_hits_have_the_lowest_upper_end_and_only_hits_the_highest_lower_end(rows: list[list[bool]]) -> None:
+    hits = np.asarray([hit for family in rows for hit in family])
+    families = np.repeat(np.arange(len(rows)), [len(family) for family in rows])
+    made, none, all_ = (clustered_rate(values, families) for values in (hits, np.zeros_like(hits), np.ones_like(hits)))
+    for rate in (made, none, all_):
+        assert rate.low is not None
+        assert rate.high is not None
+        assert rate.value is not None
+        assert 0 <= rate.low <= rate.value + 1e-12
+        assert rate.value <= rate.high + 1e-12 <= 1 + 1e-9
+    assert (made.high or 0) >= (none.high or 0)
+    assert (made.low or 0) <= (all_.low or 0)
+
+
+@given(st.integers(2, 60), st.integers(1, 6), st.integers(0, 2**32))
+def test_every_further_family_with_an_error_raises_the_bound(count: int, size: int, seed: int) -> None:
+    """Families of one size, of which one after the other has one row wrong, or all."""
+    families = np.repeat(np.arange(count), size)
+    order = np.random.default_rng(seed).permutation(count)
+    for wrong in (np.arange(count * size) % size == 0, np.ones(count * size, dtype=bool)):
+        bounds = [clustered_rate(wrong & np.isin(families, order[:number]), families).high or 0 for number in range(count + 1)]
+        assert (np.diff(bounds) >= -1e-9).all()
+
+
 @given(BITS)
 def test_scikit_learn_and_fairlearn_agree(rows: list[tuple[float, int]]) -> None:
     scores, truth = [score for score, _ in rows], [label for _, label in rows]

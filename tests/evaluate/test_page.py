@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evaluate.examples import worst_errors
@@ -26,9 +27,28 @@ def test_the_slider_computes_with_what_the_page_says(settings: EvaluateSettings,
     for sweep, drawn in zip(measures.sweeps, data, strict=True):
         (cell,) = [one for one in measures.cells if (one.head, one.language) == (sweep.head, sweep.language)]
         at = drawn["thresholds"].index(drawn["shipped"])
-        assert drawn["fpr"][at] == pytest.approx(cell.figures.fpr.value, abs=1e-5)
+        assert drawn["fpr_high"][at] == pytest.approx(cell.figures.fpr.high, abs=1e-5)
         assert drawn["recall"][at] == pytest.approx(cell.figures.recall.value, abs=1e-5)
         assert drawn["thresholds"] == sorted(drawn["thresholds"])
+
+
+def test_no_measured_error_is_no_promise_of_none(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+    """The cards say what the headline says: with false positives at the upper end of their interval, which is never 0."""
+    scored.probabilities[:] = np.where(scored.labels == 1, 0.999, 0.001)
+    scored.flagged[:] = scored.labels == 1
+    measures = measure(scored, settings)
+    assert {cell.figures.fpr.value for cell in measures.cells} == {0.0}
+    html = (write_report(tmp_path / "report", scored, measures, settings) / "report.html").read_text(encoding="utf-8")
+    cards = html.split('id="deployment"')[1].split("</section>")[0]
+    shown = [float(found) for found in re.findall(r"<output><b>([\d.]+)</b></output> are right", cards)]
+    by_hand = []
+    for sweep in measures.sweeps:
+        (cell,) = [one for one in measures.cells if (one.head, one.language) == (sweep.head, sweep.language)]
+        upper = cell.figures.fpr.high or 0.0
+        assert f"flags 0.0% of negatives, or up to {100 * upper:.1f}%" in cards
+        by_hand.append(1000 * 0.001 / (0.001 + upper * 0.999))  # recall is 1, and one post in 1,000 is positive
+    assert shown == [pytest.approx(value, abs=0.05) for value in by_hand]
+    assert max(shown) < 50
 
 
 class Structure(HTMLParser):

@@ -16,12 +16,16 @@ import pytest
 from huggingface_hub import ModelCard
 
 from data_prep.command import UserError
+from data_prep.pipeline import prepare
+from data_prep.settings import DataPrepSettings, MixtureSettings
+from data_prep.table import load_examples
 from evaluate.changes import PREDICTIONS
 from evaluate.examples import worst_errors
 from evaluate.explanations import explain
 from evaluate.functional.__main__ import write_tables
+from evaluate.functional.cases import functional_cases
 from evaluate.functional.settings import SuiteSettings
-from evaluate.functional.suite import SuiteResult
+from evaluate.functional.suite import SuiteResult, ask_suite
 from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS
 from evaluate.measures import GROUPINGS, MULTIPLE, measure
 from evaluate.model_card import PROHIBITED
@@ -30,7 +34,7 @@ from evaluate.probes import Probes, probe
 from evaluate.releases import write_index
 from evaluate.report import write_report
 from evaluate.settings import EvaluateSettings, RuleSettings
-from tests.conftest import prepare_rows, tiny_rows
+from tests.conftest import HEADS, jsonl_source, prepare_rows, tiny_rows, write_jsonl
 from train.labels import MASKED
 
 
@@ -167,7 +171,9 @@ def test_hostile_rows_stay_text_in_every_output(settings: EvaluateSettings, scor
             cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
             assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "\t"))], name
     html = (folder / "report.html").read_text(encoding="utf-8")
-    assert re.search(r'<p dir="auto" lang="[^"]*"><bdi>', html), "the direction of a text cannot leak into the page"
+    posts = re.findall(r'<p dir="auto" lang="[^"]*">(.*?)</p>', html)
+    assert posts
+    assert not [post for post in posts if "<bdi" in post], "dir=auto looks past a bdi: such a post would stand at the left in any script"
     policy = re.search(r"script-src 'sha256-([^']+)'", html)
     script = html.rsplit("<script>", 1)[1].split("</script>")[0]
     assert policy is not None
@@ -276,6 +282,11 @@ def test_a_second_release_is_compared_with_the_first(settings: EvaluateSettings,
     assert sum(change.newly_wrong + change.newly_right for change in second.comparison.changes) == judged.sum()
     html = (write_report(tmp_path / "tiny2" / "report", scored, second, settings) / "report.html").read_text(encoding="utf-8")
     assert "Against release <bdi>tiny</bdi>" in html
+    assert "not compared, because" not in html
+    with_new = replace(second, comparison=replace(second.comparison, new_heads=["propaganda"]))
+    folder = write_report(tmp_path / "tiny2" / "report", scored, with_new, settings)
+    assert "Propaganda: not compared, because that release has no such head" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Propaganda is not compared: that release has no such head" in (folder / "report.md").read_text(encoding="utf-8")
     write_report(tmp_path / "tiny" / "report", scored, first, settings)
     again = json.loads((tmp_path / "tiny" / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert again["first_evaluated"] == before, "evaluating again does not change the order of releases"
@@ -313,6 +324,104 @@ def test_a_table_prepared_anew_is_refused(settings: EvaluateSettings, tmp_path: 
     settings.data_dir = str(tmp_path / "data")
     with pytest.raises(UserError, match="prepared anew after this model was trained"):
         score(settings)
+
+
+def other_mixture(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Prepare a second mixture, `other`, of rows under another source's name."""
+    write_jsonl(folder / "raw" / "others.jsonl", rows)
+    mixture = MixtureSettings(name="other", sources={"others": jsonl_source("others")})
+    prepare(DataPrepSettings(mixture, HEADS, str(folder / "raw"), str(folder / "data")))
+
+
+def test_rows_of_another_mixture_that_the_model_has_seen_are_left_out(
+    settings: EvaluateSettings, tiny_workspace: Path, tmp_path: Path
+) -> None:
+    """Test rows of `other` are copies of training and validation rows of `mine`, of its test rows, and rows of its own."""
+    shutil.copytree(tiny_workspace / "data" / "mine", tmp_path / "data" / "mine")
+    known = {row["text"]: row for row in tiny_rows()}
+    own = [{**row, "text": f"{row['text']} wholly of its own"} for row in list(known.values())[:12]]
+    table = load_examples(tmp_path / "data" / "mine").to_pandas()
+    copies = [known[text] for split in ("train", "validation", "test") for text in table.loc[table["split"] == split, "text"][:5]]
+    rows = [{**row, "split": "test"} for row in [*own[:6], *copies]] + [{**row, "split": "train"} for row in own[6:]]
+    other_mixture(tmp_path, rows)
+    settings.mixture, settings.data_dir = "other", str(tmp_path / "data")
+    scored = score(settings)
+    assert scored.seen == 10, "five of training, five of validation"
+    assert sorted(scored.rows["text"]) == sorted(row["text"] for row in [*own[:6], *copies[10:]])
+    folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings)
+    for name in ("report.html", "report.md"):
+        assert "10 test rows of the mixture are left out, because the model has seen them" in (folder / name).read_text(encoding="utf-8")
+
+    other_mixture(tmp_path, [{**row, "split": "test"} for row in copies[:10]] + [{**row, "split": "train"} for row in own])
+    with pytest.raises(UserError, match=r"has seen every test row of .*other in training: evaluate it on another mixture"):
+        score(settings)
+
+
+def test_where_the_trained_table_is_gone_the_report_warns(settings: EvaluateSettings, tmp_path: Path) -> None:
+    other_mixture(tmp_path, tiny_rows())
+    settings.mixture, settings.data_dir = "other", str(tmp_path / "data")
+    scored = score(settings)
+    assert scored.seen is None
+    folder = write_report(tmp_path / "report", scored, measure(scored, settings), settings)
+    for name in ("report.html", "report.md"):
+        assert "some of these test rows may be rows that it has seen" in (folder / name).read_text(encoding="utf-8")
+
+
+def test_what_ends_the_writing_leaves_neither_report_nor_tiers(
+    settings: EvaluateSettings, scored: Scored, tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = shutil.copytree(tiny_workspace / "releases" / "tiny" / "artifact", tmp_path / "tiny" / "artifact")
+    before = {path.name: path.read_bytes() for path in artifact.iterdir() if path.is_file()}
+    measures = replace(measure(scored, settings), tiers={"propaganda": {"en": "supported"}})
+
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for last_step in ("model_card", "stamp_tiers"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"evaluate.report.{last_step}", ended)
+            with pytest.raises(KeyboardInterrupt):
+                write_report(tmp_path / "tiny" / "report", scored, measures, settings, artifact=artifact)
+        assert {path.name: path.read_bytes() for path in artifact.iterdir() if path.is_file()} == before, last_step
+        assert not (tmp_path / "tiny" / "report").exists(), last_step
+    write_report(tmp_path / "tiny" / "report", scored, measures, settings, artifact=artifact)
+    assert json.loads((artifact / "policy.json").read_text(encoding="utf-8"))["tiers"] == {"propaganda": {"en": "supported"}}
+    assert (tmp_path / "tiny" / "report" / "report.html").is_file()
+
+
+def test_a_model_without_a_case_has_a_report_that_says_so(settings: EvaluateSettings, scored: Scored, tmp_path: Path) -> None:
+    """As a model with heads of its own has none in the project's suite."""
+    settings.probes.cases_per_cell, settings.probes.perturbed_rows = 1, 0
+    settings.suites["foreign"] = SuiteSettings(name="foreign", file=str(tmp_path / "suite.csv"), labels={"recruitment": {"join": 1}})
+    case = {"functionality": "join", "case_id": "1", "test_case": "Join the Zarnak Front", "label_gold": "violating"}
+    pd.DataFrame([case]).to_csv(tmp_path / "suite.csv", index=False)
+    probes = probe(scored, settings)
+    assert probes is not None
+    assert ([suite.name for suite in probes.suites], probes.without_cases) == (["project"], ["foreign"])
+    assert probes.robustness == [], "no row is edited"
+    settings.suites = {"foreign": settings.suites["foreign"]}
+    probes = probe(scored, settings)
+    assert probes is not None
+    folder = write_report(tmp_path / "report", scored, measure(scored, settings, probes), settings, probes)
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "Functional suite foreign: none of its cases is for a head of this model." in text
+    assert read_csv(folder / "functional.csv") == []
+
+
+def test_a_suite_that_tests_one_head_counts_its_own_cases(scored: Scored) -> None:
+    assert scored.classifier is not None
+    cases = functional_cases(1)
+    judged = int(cases["propaganda"].notna().sum())
+    assert 0 < judged < len(cases)
+    contract = scored.classifier.contract
+    probabilities = pd.DataFrame({"propaganda": np.full(len(cases), 0.5)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scored.classifier, "contract", {**contract, "heads": ["propaganda"]})
+        patch.setattr("evaluate.functional.scoring.answered_probabilities", lambda _, texts, *__: probabilities[: len(texts)])
+        made = ask_suite(scored.classifier, SuiteSettings(name="project"), 1)
+    assert made is not None
+    assert len(made.cases) == len(made.answers) == judged
 
 
 def test_release_or_run_but_not_both(settings: EvaluateSettings) -> None:

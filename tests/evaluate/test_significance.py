@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
 from evaluate.metrics import Rate, wilson
-from evaluate.significance import holm, mcnemar, minimum_detectable_difference, rate_difference, rates_differ
+from evaluate.significance import holm, losses_and_gains, mcnemar, minimum_detectable_difference, rate_difference, rates_differ
 
 
 def rate(count: int, of: int) -> Rate:
@@ -49,13 +49,16 @@ def test_mcnemar_by_hand() -> None:
     """2 rows newly wrong and 9 newly right: P(X <= 2 or X >= 9 | 11, 1/2) = 134 / 2048."""
     worse = np.asarray([True] * 2 + [False] * 20)
     better = np.asarray([False] * 2 + [True] * 9 + [False] * 11)
-    assert mcnemar(worse, better, np.arange(22)) == pytest.approx(134 / 2048)
-    assert mcnemar(np.zeros(3, dtype=bool), np.zeros(3, dtype=bool), np.arange(3)) == 1.0
+    assert losses_and_gains(worse, better, np.arange(22)) == (2, 9)
+    assert mcnemar(2, 9) == mcnemar(9, 2) == pytest.approx(134 / 2048)
+    assert mcnemar(0, 0) == 1.0
 
 
 def test_near_duplicates_count_once_in_mcnemar() -> None:
     worse = np.ones(30, dtype=bool)
-    assert mcnemar(worse, ~worse, np.repeat(np.arange(3), 10)) == 0.25
+    assert losses_and_gains(worse, ~worse, np.repeat(np.arange(3), 10)) == (3, 0)
+    assert losses_and_gains(np.arange(4) < 3, np.arange(4) == 3, np.asarray([5, 5, 7, 7])) == (1, 0), "7 loses one row and gains one"
+    assert mcnemar(3, 0) == 0.25
 
 
 def test_detectable_differences_of_the_textbook() -> None:

@@ -1,6 +1,7 @@
 """The functional suite is as large, as balanced, as fictional and as separate from training texts as it claims."""
 
 import re
+import shutil
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,17 @@ def test_every_language_file_says_it_is_unvalidated() -> None:
         assert "machine-assisted, not validated by native speakers" in head, language
         assert document["validated_by"] == "", language
         assert document["language"] == language
+
+
+def test_a_key_without_a_value_is_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(FUNCTIONALITIES.parent, tmp_path / "templates")
+    for language, signed in (("en", "validated_by:"), ("ur", "validated_by: A. Reader")):
+        path = folder / f"{language}.yaml"
+        path.write_text(path.read_text(encoding="utf-8").replace('validated_by: ""', signed), encoding="utf-8")
+    monkeypatch.setattr("evaluate.functional.cases.FUNCTIONALITIES", folder / FUNCTIONALITIES.name)
+    found = functional_cases(1)
+    assert set(found.loc[found["language"] == "en", "validated_by"]) == {""}
+    assert set(found.loc[found["language"] == "ur", "validated_by"]) == {"A. Reader"}
 
 
 def test_nothing_like_it_is_in_the_sample(own: pd.DataFrame) -> None:

@@ -1,5 +1,7 @@
 """Term shifts: a planted shift is found with its sign and size, terms that do nothing get none, and the sentences fit."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,6 +68,13 @@ def test_every_language_has_every_kind_with_enough_templates() -> None:
         assert {"shaheed", "mujahid", "fighter", "soldier"} <= set(document["kinds"]["honorific"]["terms"])
         assert {"zarnak_front", "kelmet_order", "quorrin_brigade"} <= set(document["kinds"]["group"]["terms"])
         assert {"dalmire", "ruvel"} <= set(document["kinds"]["place"]["terms"])
+
+
+def test_a_key_without_a_value_is_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    english = (TERMS / "en.yaml").read_text(encoding="utf-8")
+    (tmp_path / "en.yaml").write_text(english.replace('validated_by: ""', "validated_by:"), encoding="utf-8")
+    monkeypatch.setattr("evaluate.functional.terms.TERMS", tmp_path)
+    assert set(term_cases()["validated_by"]) == {""}
 
 
 def test_sentences_are_distinct_and_in_their_script() -> None:
