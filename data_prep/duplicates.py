@@ -3,7 +3,7 @@
 A frame of rows (see `pipeline.row_frame`) holds what these decisions need, one line per row of the sources' tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,25 +12,35 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from data_prep.mapping import content_hash
+from data_prep.splits import claims
 
 
-def drop_copies(rows: pd.DataFrame, heads: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Keep one row per source, language and normalised text: that of the highest official split, then the first.
+def drop_copies(rows: pd.DataFrame, heads: Sequence[str], previous: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keep one row per source, language and normalised text: that of the highest official split, then one judged, then the first.
 
-    Where rows of that split disagree about a head, the head is masked in the row kept: nobody can learn, or be measured,
-    from a text that its own source labels both ways. A copy in a lower split has no say about an official test row.
+    It has what the rows of that split judge together. Where they disagree about a head, the head is masked: nobody can learn,
+    or be measured, from a text that its own source labels both ways. A copy in a lower split has no say about an official test row.
+
+    Parameters
+    ----------
+    previous
+        Split by row id, as published before (see `splits.claims`).
 
     Returns
     -------
     The rows kept, with the number of labels masked in `conflicts`, and the copies, with the id they repeat in `duplicate_of`.
     """
     copies = rows.groupby(["source", "language", "normalised"], sort=False, observed=True).ngroup().to_numpy()
-    rank = rows["official"].to_numpy()
-    order = np.lexsort((np.arange(len(rows)), rank, copies))
+    rank = claims(rows, previous)
+    unjudged = rows[[*heads]].isna().all(axis=1).to_numpy()
+    order = np.lexsort((np.arange(len(rows)), unjudged, rank, copies))
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = copies[order[1:]] != copies[order[:-1]]
     best = order[begins][copies]  # per row, the place of the row kept for it
-    rows = mask_contradictions(rows, heads, np.where(rank == rank[best], copies, -1))
+    together = np.where(rank == rank[best], copies, -1)
+    rows = mask_contradictions(rows, heads, together)
+    for head in heads:
+        rows[head] = rows[head].fillna(rows[head].groupby(together).transform("max").where(together >= 0))
     is_kept = best == np.arange(len(rows))
     dropped = rows[~is_kept].assign(duplicate_of=rows["id"].to_numpy()[best[~is_kept]])
     return rows[is_kept], dropped

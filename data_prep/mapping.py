@@ -3,7 +3,8 @@
 import ast
 import datetime
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,11 @@ from data_prep.readers import Row
 from data_prep.script import ADDRESS, dominant_script
 from data_prep.settings import ANY_OTHER_VALUE, SourceSettings, ValueSettings
 from data_prep.table import HARD_NEGATIVES, SPLITS
+from data_prep.tags import language_tag
 
 Example = dict[str, Any]
+
+_UNDECODED = re.compile("[\ud800-\udfff]")  # readers keep bytes that are not of the encoding as surrogates
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,15 @@ def _look_up(cell: str, table: Mapping[str, Any], column: str) -> Any:
     raise Rejection(f"unknown value {cell[:40]!r} in column {column}")
 
 
+def _mapped(cell: str, settings: ValueSettings) -> str | None:
+    return cell if settings.map is None else _look_up(cell, settings.map, settings.column or "")
+
+
 def _value(row: Row, settings: ValueSettings) -> str | None:
     if settings.column is None:
         return settings.value
     cell = cell_text(row.get(settings.column))
-    if settings.map is None:
-        return cell or None
-    return _look_up(cell, settings.map, settings.column)  # type: ignore[no-any-return]
+    return _mapped(cell, settings) or None
 
 
 def content_hash(*parts: str) -> str:
@@ -86,22 +92,31 @@ def content_hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def check_columns(row: Row, source: SourceSettings) -> None:
-    """See that the first row of a source has every column that the source's config names.
+def named_columns(source: SourceSettings) -> set[str]:
+    """The columns that the source's config names."""
+    votes = {column for columns in source.votes.values() for column in columns}
+    return {source.text, *source.parallel, *source.lists, *votes, *_deciding_columns(source)}
+
+
+def _deciding_columns(source: SourceSettings) -> list[str]:
+    """The columns that decide what an example holds beside its text."""
+    named = [source.family, source.language.column, source.split.column, source.hard_negative.column]
+    named += [column for columns in source.labels.values() for column in columns]
+    named += [settings.column for settings in source.attributes.values()]
+    return [name for name in named if name]
+
+
+def check_columns(columns: Collection[str], source: SourceSettings) -> None:
+    """See that every column that the source's config names is among those that its rows have.
 
     Raises
     ------
     UserError
-        If it has not; the message lists those it has.
+        If one is not; the message lists those there are.
     """
-    named = {source.text, source.family, source.language.column, source.split.column, source.hard_negative.column}
-    named |= {column for columns in source.labels.values() for column in columns}
-    named |= {settings.column for settings in source.attributes.values()} | {*source.parallel}
-    named |= {column for columns in source.votes.values() for column in columns} | {*source.lists}
-    missing = sorted(name for name in named if name and name not in row)
-    if missing:
+    if missing := sorted(named_columns(source).difference(columns)):
         raise UserError(
-            f"source {source.name} has no column {missing[0]!r}: its columns are {', '.join(map(str, row))}; "
+            f"source {source.name} has no column {missing[0]!r}: its columns are {', '.join(map(str, columns))}; "
             f"correct configs/source/{source.name}.yaml"
         )
 
@@ -115,11 +130,15 @@ def to_example(row: Row, source: SourceSettings, heads: Sequence[str], salt: str
     Raises
     ------
     Rejection
-        If the text is empty, undecodable or holds NUL, or a value is not in its map.
+        If the text is empty or holds NUL, it or a value is undecodable, a value is not in its map, or one is no language, split
+        or hard negative.
     """
     received, normalised = _texts(row, translation or source.text, source)
+    for column in _deciding_columns(source):
+        if _UNDECODED.search(cell_text(row.get(column))):
+            raise Rejection(f"column {column} is not valid in its file's encoding")
     labels = {head: _label(row, source, head) for head in heads}
-    language = source.parallel[translation] if translation else _value(row, source.language) or "und"
+    language = _language(source.parallel[translation] if translation else _value(row, source.language) or "und")
     assigned = "test" if source.evaluation_only else None if source.labels else "train"
     split = assigned or _value(row, source.split)
     if split is not None and split not in SPLITS:
@@ -130,7 +149,7 @@ def to_example(row: Row, source: SourceSettings, heads: Sequence[str], salt: str
     key = [salt] if salt else []
     family = cell_text(row.get(source.family)) if source.family else ""
     if not family and source.parallel:
-        family = content_hash(*key, cell_text(row[source.text]))
+        family = content_hash(*key, cell_text(row.get(source.text)))
     return {
         "id": content_hash(*key, source.name, language, received),
         "text": received,
@@ -152,7 +171,7 @@ def _texts(row: Row, column: str, source: SourceSettings) -> tuple[str, str]:
         raise Rejection("empty text")
     if "\0" in text:
         raise Rejection("NUL byte in the text")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNDECODED.search(text):
         raise Rejection("text is not valid in its file's encoding")
     normalised = normalise(text)
     if not normalised:
@@ -160,13 +179,32 @@ def _texts(row: Row, column: str, source: SourceSettings) -> tuple[str, str]:
     return text, normalised
 
 
+def _language(text: str) -> str:
+    tag = language_tag(text)
+    if tag is None:
+        raise Rejection(f"unknown language {text[:40]!r}")
+    return tag
+
+
 def judgements(row: Row, source: SourceSettings, head: str) -> list[int | None]:
     """Each annotator's judgement of a head, from the columns that the source's `votes` name.
 
-    The cells mean what the labels' cells mean; a cell that no label map covers is no judgement.
+    A vote means what the same cell means as a label: in the map of its own column if that is a label too, else in the first
+    map that judges it. A cell that no map covers is no judgement, and neither is an empty one unless a map names it.
     """
-    table = {cell: label for cells in source.labels.get(head, {}).values() for cell, label in cells.items()}
-    return [table.get(cell_text(row.get(column)), table.get(ANY_OTHER_VALUE)) for column in source.votes.get(head, [])]
+    tables = source.labels.get(head, {})
+    return [
+        _vote(cell_text(row.get(column)), [tables[column]] if column in tables else [*tables.values()])
+        for column in source.votes.get(head, [])
+    ]
+
+
+def _vote(cell: str, tables: Sequence[Mapping[str, int | None]]) -> int | None:
+    for table in tables:
+        label = table.get(cell, table.get(ANY_OTHER_VALUE) if cell else None)
+        if label is not None:
+            return label
+    return None
 
 
 def _label(row: Row, source: SourceSettings, head: str) -> int | None:
@@ -185,13 +223,14 @@ def _attributes(row: Row, source: SourceSettings) -> dict[str, Any]:
     for name, settings in source.attributes.items():
         cell = row.get(settings.column) if settings.column else settings.value
         if name == "technique":
-            attributes[name] = cell_items(cell, source.lists.get(settings.column or ""))
+            items = cell_items(cell, source.lists.get(settings.column or ""))
+            attributes[name] = None if items is None else [named for item in items if (named := _mapped(item, settings)) is not None]
         elif name == "date":
             attributes[name] = _date(cell_text(cell))
         elif name == "code_switched":
-            attributes[name] = cell_text(cell).lower() == "true"
+            attributes[name] = (_value(row, settings) or "").lower() == "true"
         else:
-            attributes[name] = cell_text(cell) or None
+            attributes[name] = _value(row, settings)
     return attributes
 
 

@@ -18,7 +18,7 @@ _INVISIBLE = (
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 _CONTROL = "[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]"
-# Arabic harakat, Quranic marks and tatweel: optional in every language written in the script.
+# Arabic harakat, Quranic marks and tatweel: optional in the languages written in the script, except Kashmiri, whose vowels are lost.
 _ARABIC_MARKS = "[\u0610-\u061a\u0640\u064b-\u0653\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
 # One letter, several code points, chosen by keyboard rather than by meaning. Kept apart because they change
 # meaning: Urdu and Sindhi do-chashmi he (U+06BE), Pashto U+06D0 and U+06CD, Sindhi swash kaf (U+06AA).
@@ -113,7 +113,8 @@ def build_normaliser() -> normalizers.Sequence:
         normalizers.NFC(),  # removing marks can bring a base and a combining character together
         *_lookalike_rules(),
         # What identifies a person or leads out of the post is masked before any model sees it.
-        replace(r"(?:https?://|www\.)[^\s]+", " http "),
+        # In any case, and without a flag: an inline (?i) means something else, or nothing, to each of the engines.
+        replace(r"(?:[hH][tT][tT][pP][sS]?://|[wW][wW][wW]\.)[^\s]+", " http "),
         replace(r"(?<![^\s@<>])[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", " email "),  # begun at a word's start only: linear
         replace(r"@[\p{L}\p{N}_]+", " @user "),
         # A hashtag is words: apart from its sign, at its capitals and underscores, they are pieces the encoder knows.

@@ -1,7 +1,6 @@
 """From configured sources to a published Example table."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import filelock
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -24,11 +22,15 @@ from data_prep.files import publish_folder, read_json, sha256, write_json, write
 from data_prep.ingest import Ingested, cache_key, code_version, ingest
 from data_prep.language import language_report
 from data_prep.limits import check_data_settings
+from data_prep.lock import alone_in
 from data_prep.mapping import content_hash
 from data_prep.near_duplicates import near_duplicate_pairs
+from data_prep.normaliser import normalise
 from data_prep.settings import DataPrepSettings, MixtureSettings
-from data_prep.splits import UNASSIGNED, assign_splits, drop_leaking
+from data_prep.splits import UNASSIGNED, assign_splits, drop_leaking, moved, without_training
 from data_prep.table import SPLITS, example_schema, load_examples
+
+MOST_WARNINGS = 5  # groups that one sentence names
 
 
 def prepare(settings: DataPrepSettings) -> Path:
@@ -44,22 +46,26 @@ def prepare(settings: DataPrepSettings) -> Path:
     mixture, heads = settings.mixture, sorted(settings.heads)
     target = Path(settings.data_dir) / mixture.name
     inputs = _inputs(settings)
-    with _alone_in(Path(settings.data_dir)), open_engine(settings.engine) as engine:
+    with alone_in(Path(settings.data_dir)), open_engine(settings.engine) as engine:
         if _is_published(target, inputs):
             print(f"{target} is up to date: its sources, its configuration and the code are as they were")
             return target
         sources = [ingest(source, settings, engine) for source in (*mixture.sources.values(), *mixture.held_out.values())]
         work = Path(settings.data_dir) / ".cache"
-        rows, copies = drop_copies(row_frame(sources, mixture, heads), heads)
+        rows = row_frame(sources, mixture, heads)
+        previous = _published_splits(rows, target, mixture)
+        rows, copies = drop_copies(rows, heads, previous)
         pairs = near_duplicate_pairs(rows["normalised"].tolist(), mixture.near_duplicate, engine=engine, folder=work)
         rows = assign_families(rows, pairs, settings.salt)
-        rows = assign_splits(rows, heads, mixture, _previous_splits(target, mixture))
+        rows = assign_splits(rows, heads, mixture, previous)
         rows, leaking = drop_leaking(rows)
         rows = mask_contradictions(rows, heads, near_copies(rows), mixture.mask_conflicts)
         report = _audit(rows, leaking, mixture, engine, work)
         unjudged = rows[heads].isna().all(axis=1) & ~rows["held_out"] & rows["labelled"]
         rows, refused = rows[~unjudged], {"copies": copies, "leaking": leaking, "unjudged": rows[unjudged]}
-        return _publish(target, inputs, settings, sources, rows, refused, report)
+        folder = _publish(target, inputs, settings, sources, rows, refused, report)
+        _warn(rows, heads, previous)
+        return folder
 
 
 def row_frame(sources: Sequence[Ingested], mixture: MixtureSettings, heads: Sequence[str]) -> pd.DataFrame:
@@ -82,6 +88,17 @@ def row_frame(sources: Sequence[Ingested], mixture: MixtureSettings, heads: Sequ
     return rows.astype(types).assign(conflicts=0)
 
 
+def _warn(rows: pd.DataFrame, heads: Sequence[str], previous: Mapping[str, str]) -> None:
+    """Say which groups nobody can learn from, and how many texts are in another split than before."""
+    rows = rows[~rows["held_out"]]
+    if groups := without_training(rows, heads):
+        shown = "; ".join(groups[:MOST_WARNINGS]) + (f"; and {len(groups) - MOST_WARNINGS} more" if len(groups) > MOST_WARNINGS else "")
+        print(f"warning: nothing can be learnt of {shown}: their families are too few to have one in training; add rows")
+    if changes := moved(rows, previous):
+        shown = ", ".join(f"{count:,} from {before} to {after}" for (before, after), count in sorted(changes.items()))
+        print(f"warning: texts are in another split than when last published: {shown}; figures from before do not compare")
+
+
 def _inputs(settings: DataPrepSettings) -> str:
     """Changes with everything that the published table depends on."""
     sources = [*settings.mixture.sources.values(), *settings.mixture.held_out.values()]
@@ -97,33 +114,12 @@ def _is_published(target: Path, inputs: str) -> bool:
         return False  # none there, or one that no later stage would take, which is made anew
 
 
-class _alone_in:  # noqa: N801 - reads as a phrase
-    """Nobody else prepares data in the folder meanwhile; what a killed run left there is removed."""
+def _published_splits(rows: pd.DataFrame, target: Path, mixture: MixtureSettings) -> Mapping[str, str]:
+    """By id of a row, the split in which its text was last published, unless other fractions or another seed are asked for now.
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._lock = filelock.FileLock(data_dir / ".lock")
-
-    def __enter__(self) -> None:
-        try:
-            (self._data_dir / ".cache").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write to {self._data_dir}: {error.strerror}; give a data_dir that is writable") from error
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            print(f"another run prepares data in {self._data_dir}: waiting for it to end")
-            self._lock.acquire()
-        for pattern in (".*.partial-*", ".cache/.*.partial-*", ".cache/near-duplicates-*"):
-            for path in self._data_dir.glob(pattern):
-                shutil.rmtree(path, ignore_errors=True)
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-
-def _previous_splits(target: Path, mixture: MixtureSettings) -> Mapping[str, str]:
-    """The split of each row as last published, unless other fractions or another seed are asked for now."""
+    A row is known again by its id, or by its normalised text where the id that had it is gone: another copy stands for the
+    text now, or its language was corrected. Rows of one text know what one of them knows.
+    """
     if not (target / "manifest.json").is_file():
         return {}
     try:
@@ -133,7 +129,18 @@ def _previous_splits(target: Path, mixture: MixtureSettings) -> Mapping[str, str
     except UserError as error:
         print(f"{error}; rows whose split was a matter of chance may change it")
         return {}
-    return dict(zip(table["id"], table["split"], strict=True))
+    published = table.select_columns(["id", "split"]).to_pandas()
+    gone = np.flatnonzero(~published["id"].isin(rows["id"]))
+    texts = [normalise(text) for text in table.select(gone)["text"]]
+    known = pd.concat(
+        [
+            rows[["id", "normalised"]].merge(published, on="id")[["normalised", "split"]],
+            pd.DataFrame({"normalised": texts, "split": published["split"].to_numpy()[gone]}),
+        ]
+    )
+    by_text = known.sort_values("split", key=lambda split: split.map(SPLITS[::-1].index)).drop_duplicates("normalised")
+    found = rows["normalised"].map(by_text.set_index("normalised")["split"])
+    return dict(zip(rows["id"][found.notna()], found.dropna(), strict=True))
 
 
 def _splitting(mixture: MixtureSettings) -> list[float]:

@@ -6,7 +6,8 @@ from functools import cache
 
 from fontTools.unicodedata import script as unicode_script
 
-ADDRESS = re.compile(r"https?://\S+|www\.\S+|@\S+")  # links and handles: Latin letters in a text of any script, of no language
+# links and handles: Latin letters in a text of any script, of no language
+ADDRESS = re.compile(r"https?://\S+|www\.\S+|@\S+", re.IGNORECASE)
 _NOT_A_SCRIPT = frozenset({"Zyyy", "Zinh", "Zzzz"})  # common, inherited, unknown
 
 

@@ -14,7 +14,7 @@ class ValueSettings:
     """Where a row's value comes from: a constant `value`, or a `column`, optionally translated by `map`.
 
     In `map`, the key "" stands for an empty cell and "*" for any value not named; a cell that the map
-    does not cover rejects the row as unknown. A null in the map means "no judgement".
+    does not cover stops the run. A null in the map means "no judgement".
     """
 
     value: str | None = None
@@ -71,7 +71,7 @@ class SourceSettings:
     join: list[JoinSettings] = field(default_factory=list)
     text: str = MISSING
     family: str | None = None  # rows with the same value of this column stay in one split
-    language: ValueSettings = field(default_factory=ValueSettings)
+    language: ValueSettings = field(default_factory=ValueSettings)  # BCP-47; null = und
     split: ValueSettings = field(default_factory=ValueSettings)  # train, validation, test; null = assigned by hash
     # head -> column -> cell -> 1, 0 or null (masked); the first column that judges decides. A source without labels is text
     # to adapt an encoder to (train's `adaptation`): its rows are training rows.

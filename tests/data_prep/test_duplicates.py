@@ -33,30 +33,30 @@ def with_families(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_official_test_copy_is_the_one_kept() -> None:
-    kept, dropped = drop_copies(frame(row("A", split="train"), row("a", split="test"), row("b")), HEADS)
+    kept, dropped = drop_copies(frame(row("A", split="train"), row("a", split="test"), row("b")), HEADS, {})
     assert kept["id"].tolist() == ["s-en-a-test", "s-en-b-None"]
     assert dropped["duplicate_of"].tolist() == ["s-en-a-test"]
     assert kept["conflicts"].sum() == 0
 
 
 def test_copies_that_disagree_are_masked() -> None:
-    kept, _ = drop_copies(frame(row("a", label=1), row("A", label=0), row("a!", label=None)), HEADS)
+    kept, _ = drop_copies(frame(row("a", label=1), row("A", label=0), row("a!", label=None)), HEADS, {})
     assert kept["propaganda"].isna().all()
     assert kept["conflicts"].tolist() == [1, 0]
 
 
 def test_a_training_copy_has_no_say_about_an_official_test_row() -> None:
-    kept, _ = drop_copies(frame(row("a", label=1, split="test"), row("A", label=0, split="train")), HEADS)
+    kept, _ = drop_copies(frame(row("a", label=1, split="test"), row("A", label=0, split="train")), HEADS, {})
     assert kept["propaganda"].tolist() == [1]
 
 
 def test_a_label_fills_no_gap_by_itself() -> None:
-    kept, _ = drop_copies(frame(row("a", label=1), row("A", label=None)), HEADS)
+    kept, _ = drop_copies(frame(row("a", label=1), row("A", label=None)), HEADS, {})
     assert (kept["propaganda"].tolist(), kept["conflicts"].sum()) == ([1], 0)
 
 
 def test_languages_and_sources_have_their_own_copies() -> None:
-    kept, dropped = drop_copies(frame(row("a"), row("a", language="ur"), row("a", source="t")), HEADS)
+    kept, dropped = drop_copies(frame(row("a"), row("a", language="ur"), row("a", source="t")), HEADS, {})
     assert (len(kept), len(dropped)) == (3, 0)
 
 
@@ -103,3 +103,31 @@ def test_near_duplicates_in_another_split_do_not_contradict() -> None:
     rows = with_families(frame(row(post, label=1), row(post + "!", label=0)))
     rows["split"] = ["train", "test"]
     assert near_copies(rows).tolist() == [-1, -1]
+
+
+def test_a_judged_copy_is_the_one_kept() -> None:
+    kept, dropped = drop_copies(frame(row("A", label=None), row("a", label=1), row("a", label=1, split=None)), HEADS, {})
+    assert kept.index.tolist() == [1]
+    assert kept["propaganda"].tolist() == [1]
+    assert dropped.index.tolist() == [0, 2]
+
+
+def test_but_not_before_a_copy_in_a_higher_split() -> None:
+    kept, _ = drop_copies(frame(row("a", label=1, split="train"), row("A", label=None, split="test")), HEADS, {})
+    assert kept["official"].tolist() == [0]
+    assert kept["propaganda"].isna().all(), "and a training copy does not judge it"
+
+
+def test_copies_judge_the_heads_together() -> None:
+    rows = frame(row("a", label=None), row("A", label=1), row("a", label=None), row("b", label=1)).assign(
+        violence=[np.nan, np.nan, 0, np.nan]
+    )
+    kept, _ = drop_copies(rows.astype({"violence": "float32"}), ["propaganda", "violence"], {})
+    assert kept[["propaganda", "violence"]].fillna(-1).to_numpy().tolist() == [[1, 0], [1, -1]]
+    assert kept["conflicts"].tolist() == [0, 0]
+
+
+def test_a_copy_published_as_a_test_row_stands_before_an_official_training_row() -> None:
+    rows = frame(row("a", split="train"), row("A"))
+    assert drop_copies(rows, HEADS, {"s-en-A-None": "test"})[0]["id"].tolist() == ["s-en-A-None"]
+    assert drop_copies(rows, HEADS, {"s-en-A-None": "train"})[0]["id"].tolist() == ["s-en-a-train"]

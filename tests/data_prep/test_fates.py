@@ -12,7 +12,7 @@ from data_prep.files import read_json
 from data_prep.pipeline import prepare
 from data_prep.settings import DataPrepSettings, EngineSettings, MixtureSettings, ReaderSettings, ValueSettings
 from data_prep.table import load_examples
-from tests.conftest import HEADS, jsonl_source
+from tests.conftest import HEADS, jsonl_source, prepare_rows
 
 LONG = " ".join(f"word{index}" for index in range(200_000))  # over two million characters
 CELLS = {  # the text's cell as it stands in the file -> the fate of its row
@@ -98,3 +98,28 @@ def test_an_unknown_label_stops_the_run_with_its_row(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"row 2: unknown value 'perhaps' in column label \(1 such rows\); name it in the map of"):
         prepared(tmp_path)
     assert not (tmp_path / "data" / "mine").exists()
+
+
+def test_bytes_that_are_not_in_the_encoding_are_no_matter_of_the_text_alone(tmp_path: Path) -> None:
+    write(tmp_path, [b"The tea in Ruvel is good", b"Rain fell"])
+    path = tmp_path / "raw" / "posts.csv"
+    path.write_bytes(path.read_bytes() + b"caf\xe9,The sun came out,1,\n")
+    refused = [json.loads(line) for line in (prepared(tmp_path) / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["row"], row["reason"]) for row in refused] == [(3, "column id is not valid in its file's encoding")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"split": ValueSettings(column="part")}, "unknown split 'dev'"),
+        ({"hard_negative": ValueSettings(column="part", map={"a": "NEWS", "dev": "NEWZ"})}, "unknown hard negative 'NEWZ'"),
+        ({"language": ValueSettings(column="part", map={"a": "en"})}, "unknown value 'dev' in column part"),
+        ({"language": ValueSettings(column="tongue")}, "unknown language 'English'"),
+    ],
+)
+def test_values_that_nobody_knows_stop_the_run(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    """Or official test rows would be lost without a word."""
+    part = "test" if "split" in changes else "a"
+    rows = [{"text": "The tea in Ruvel is good", "part": part, "tongue": "en"}, {"text": "Rain fell", "part": "dev", "tongue": "English"}]
+    with pytest.raises(UserError, match=rf"source posts, row 2: {reason} \(1 such rows\); name it in the map of"):
+        prepare_rows(tmp_path, [{"propaganda": 1, "lang": "en", **row} for row in rows], **changes)

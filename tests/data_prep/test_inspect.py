@@ -219,6 +219,13 @@ def test_language_names_are_mapped_or_left_for_a_person(tmp_path: Path) -> None:
     assert source.language == ValueSettings(column="language", map={"Urdu": None, "en_us": "en-US", "UR-LATN": "ur-Latn", "": None})
 
 
+def test_the_code_of_norwegian_stays_a_code(tmp_path: Path) -> None:
+    """YAML takes `no` without quotation marks for false."""
+    table = [{"text": f"{ENGLISH[index % 4]} {index}", "language": ("NO", "EN")[index % 2], "y": index % 2} for index in range(8)]
+    source, _ = inspected(write_csv(tmp_path / "a.csv", table))
+    assert source.language == ValueSettings(column="language", map={"NO": "no", "EN": "en"})
+
+
 @pytest.mark.parametrize("name", ["no", "my text", "a: b", "#1", "متن", "x,y", "1e3"])
 def test_awkward_column_names_stay_valid_yaml(name: str, tmp_path: Path) -> None:
     table = [{name: f"{ENGLISH[index % 4]} {index}", "label": index % 2} for index in range(4)]

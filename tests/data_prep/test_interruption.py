@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import filelock
 import pytest
 
 from data_prep.command import UserError
@@ -69,6 +71,34 @@ def test_two_at_once_take_turns(tmp_path: Path) -> None:
     assert (one.returncode, other.returncode) == (0, 0), outputs
     assert is_whole(tmp_path / "sample")
     assert any("is up to date" in output for output, _ in outputs)
+
+
+def test_an_audit_waits_for_a_preparation(prepared_sample: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "data_prep.leakage", f"data_dir={prepared_sample}", *SOURCE]
+    with filelock.FileLock(prepared_sample / ".lock"):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert "waiting for it to end" in process.stdout.readline()
+    output, _ = process.communicate(timeout=250)
+    assert process.returncode == 0
+    assert "**Passes.**" in output
+
+
+def test_a_system_that_opens_no_folders_publishes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows."""
+    opened = os.open
+
+    def refuse_folders(path: str, *arguments: Any, **options: Any) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(path)
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("data_prep.files.fcntl", None)
+    monkeypatch.setattr("os.open", refuse_folders)
+    with publish_folder(tmp_path / "result") as folder:
+        (folder / "value").write_text("new")
+    assert (tmp_path / "result" / "value").read_text() == "new"
 
 
 @pytest.mark.parametrize("exchange", [True, False])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from data_prep.command import UserError
-from data_prep.mapping import Rejection, check_columns, to_example
+from data_prep.mapping import Rejection, check_columns, judgements, to_example
 from data_prep.settings import ValueSettings
 from tests.conftest import HEADS, jsonl_source
 
@@ -84,6 +84,7 @@ def test_brackets_in_a_cell_are_no_list_unless_they_are_written_as_one() -> None
 def test_links_and_handles_do_not_decide_the_script() -> None:
     assert example({"text": "دنیا @some_long_handle https://library.example/opening"})["script"] == "Arab"
     assert example({"text": "https://library.example/opening"})["script"] == "Zyyy"
+    assert example({"text": "دنیا HTTPS://Library.example/Opening Www.library.example"})["script"] == "Arab"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,7 @@ def test_links_and_handles_do_not_decide_the_script() -> None:
         ({"text": "a\udcffb"}, "not valid in its file's encoding"),
         ({"propaganda": "maybe"}, "unknown value 'maybe' in column propaganda"),
         ({"split": "dev"}, "unknown split 'dev'"),
+        ({"lang": "Urdu"}, "unknown language 'Urdu'"),
     ],
 )
 def test_rejections_name_their_reason(row: dict[str, Any], reason: str) -> None:
@@ -111,3 +113,50 @@ def test_a_spreadsheet_number_equals_its_digits() -> None:
 def test_a_missing_column_is_named_with_those_there() -> None:
     with pytest.raises(UserError, match=r"no column 'split'.*its columns are text"):
         check_columns({"text": "a"}, jsonl_source(family=None, language=ValueSettings(value="en"), labels={}))
+
+
+@pytest.mark.parametrize(("cell", "language"), [("UR", "ur"), ("ur-latn", "ur-Latn"), ("", "und"), (None, "und"), ("kas", "kas")])
+def test_a_language_has_one_spelling(cell: str | None, language: str) -> None:
+    assert example({"lang": cell})["language"] == language
+    assert example({"lang": cell})["id"] == example({"lang": language})["id"]
+
+
+@pytest.mark.parametrize("column", ["lang", "split", "group", "propaganda", "mood", "kinds", "by"])
+def test_bytes_that_are_not_in_the_encoding_reject_their_row_wherever_they_stand(column: str) -> None:
+    changes: dict[str, Any] = {
+        "hard_negative": ValueSettings(column="mood", map={"*": None, "": None}),
+        "labels": {"propaganda": {"propaganda": {"1": 1, "*": 0}}},
+        "attributes": {"technique": ValueSettings(column="kinds"), "voice": ValueSettings(column="by")},
+    }
+    assert example({}, **changes)["propaganda"] == 1
+    value = ["slogan", "caf\udce9"] if column == "kinds" else "caf\udce9"
+    with pytest.raises(Rejection, match=f"column {column} is not valid in its file's encoding"):
+        example({column: value}, **changes)
+
+
+def test_attributes_are_translated_by_their_map() -> None:
+    attributes = {
+        "stance": ValueSettings(column="mood", map={"pro": "endorse", "": None}),
+        "technique": ValueSettings(column="kinds", map={"slogan": "Slogans", "none": None}),
+        "code_switched": ValueSettings(column="mixed", map={"1": "true", "0": "false"}),
+    }
+    made = example({"mood": "pro", "kinds": ["slogan", "none"], "mixed": 1}, attributes=attributes)["attributes"]
+    assert (made["stance"], made["technique"], made["code_switched"]) == ("endorse", ["Slogans"], True)
+    made = example({"mood": None, "mixed": 0}, attributes=attributes)["attributes"]
+    assert (made["stance"], made["technique"], made["code_switched"]) == (None, None, False)
+    with pytest.raises(Rejection, match="unknown value 'con' in column mood"):
+        example({"mood": "con", "mixed": 0}, attributes=attributes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "votes"),
+    [
+        ({"kind": {"yes": 1, "*": 0}}, [1, 0, None, None]),  # nobody voted: "*" is any other value, not an empty cell
+        ({"kind": {"yes": 1, "*": 0, "": 0}}, [1, 0, 0, 0]),
+        ({"kind": {"yes": 1, "no": None}, "other": {"yes": None, "no": 0}}, [1, 0, None, None]),  # the first that judges
+        ({"kind": {"yes": 1}, "b": {"no": 1, "yes": 0}}, [1, 1, None, None]),  # a column with a map of its own
+    ],
+)
+def test_a_vote_means_what_the_cell_means_as_a_label(labels: dict[str, Any], votes: list[int | None]) -> None:
+    source = jsonl_source(labels={"propaganda": labels}, votes={"propaganda": ["a", "b", "c", "d"]})
+    assert judgements({"a": "yes", "b": "no", "c": "", "d": None}, source, "propaganda") == votes

@@ -1,6 +1,7 @@
 """The normaliser rule by rule, and what must hold for any text."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,10 @@ AWKWARD = st.text(
         ("Devanagari stays composed as NFC has it", "क\u093c", "क\u093c"),
         ("URL", "see https://a.example/b?c now", "see http now"),
         ("www", "www.a.example", "http"),
+        ("a link in any case", "Https://a.example HTTP://B.example/c httpS://d.example", "http http http"),
+        ("www in any case", "Www.a.example WWW.B.EXAMPLE", "http http"),
+        ("a full-width link", "ＨＴＴＰ://a.example", "http"),
+        ("a name that begins like a link", "Httpd wwwidth", "Httpd wwidth"),
         ("e-mail", "write to a.b@c.example please", "write to email please"),
         ("handle", "thanks @some_one!", "thanks @user !"),
         ("phone", "call +00 (000) 000-0000", "call phone"),
@@ -124,3 +129,5 @@ def test_no_text_becomes_a_special_token(text: str) -> None:
 def test_the_serialised_normaliser_has_only_portable_rules() -> None:
     rules = json.loads(build_normaliser().__getstate__())["normalizers"]
     assert {rule["type"] for rule in rules} <= {"Replace", "NFC", "NFKC", "Strip"}
+    patterns = [rule["pattern"]["Regex"] for rule in rules if rule["type"] == "Replace"]
+    assert not [pattern for pattern in patterns if re.search(r"\(\?[a-z]", pattern)], "inline flags are another language's"

@@ -223,3 +223,13 @@ def test_known_traps_are_found_and_shown(tmp_path: Path) -> None:
     datasheet = (folder / "datasheet.md").read_text(encoding="utf-8")
     assert all(word not in datasheet for word in ("orchard", "lantern"))
     assert "14" in datasheet
+
+
+def test_a_label_that_no_training_row_has_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All its rows are relatives of an official test row."""
+    rows = [{**row, "propaganda": 0} for row in posts(40)]
+    for row, split in zip(rows[:3], ("test", None, None), strict=True):
+        row.update(propaganda=1, group="thread", split=split)
+    write_jsonl(tmp_path / "raw" / "posts.jsonl", rows)
+    prepared(tmp_path, jsonl_source())
+    assert "warning: nothing can be learnt of posts en propaganda = 1: their families" in capsys.readouterr().out

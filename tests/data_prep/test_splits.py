@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.settings import MixtureSettings
-from data_prep.splits import assign_splits, drop_leaking
+from data_prep.splits import assign_splits, claims, drop_leaking, moved, without_training
 from tests.data_prep.test_duplicates import frame, row, with_families
 
 HEADS = ["propaganda"]
@@ -102,3 +102,59 @@ def test_another_seed_gives_other_splits() -> None:
     rows = singles(100)
     other = assign_splits(rows, HEADS, MixtureSettings(name="m", split_seed=1), {})
     assert list(split_of(rows).values()) != other["split"].tolist()
+
+
+def authors(*sizes: int) -> pd.DataFrame:
+    """Rows of one group (source, language, label) in families of these sizes."""
+    return singles(sum(sizes)).assign(family=[f"family {number}" for number, size in enumerate(sizes) for _ in range(size)])
+
+
+def counts(rows: pd.DataFrame, seed: int) -> dict[str, int]:
+    return assign_splits(rows, HEADS, MixtureSettings(name="m", split_seed=seed), {})["split"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_family_larger_than_a_splits_share_is_trained_on(seed: int) -> None:
+    assert counts(authors(500), seed) == {"train": 500}
+    assert counts(authors(300, 300), seed) == {"train": 600}, "300 is further from a fifth, 120, than none"
+    found = counts(authors(800, 50, 50, 50, 50), seed)
+    assert found["train"] in (800, 850, 900)
+    assert 100 <= found["test"] <= 200
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(0, 1000))
+def test_few_families_of_whatever_size_leave_something_to_train_on(sizes: list[int], seed: int) -> None:
+    found = counts(authors(*sizes), seed)
+    assert found["train"] > 0
+    assert found.get("test", 0) <= 2 * 0.2 * sum(sizes) + 1, "no further past the share than it was short of it"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_last_training_family_of_a_group_is_not_taken_for_another_group(seed: int) -> None:
+    """One family of two languages is all there is in Pashto; English, which is short of test rows, may not have it."""
+    rows = pd.concat([singles(10), singles(1, language="ps")], ignore_index=True)
+    rows["family"] = [*rows["family"][:10], rows["family"][0]]
+    rows["split"] = assign_splits(rows, HEADS, MixtureSettings(name="m", split_seed=seed), {})["split"]
+    assert rows["split"][[0, 10]].tolist() == ["train", "train"]
+    assert (rows["split"] == "test").sum() >= 2
+
+
+def test_a_group_without_training_rows_is_named_unless_a_source_says_so() -> None:
+    rows = pd.concat([singles(3, label=1), singles(2, source="t"), singles(1, source="u", split="test")], ignore_index=True)
+    rows["split"] = ["test", "validation", "test", "train", "test", "test"]
+    assert without_training(rows, HEADS) == ["s en propaganda = 1"]
+
+
+def test_moves_are_counted_by_text() -> None:
+    rows = pd.concat([singles(3), singles(1, source="t")], ignore_index=True).assign(split=["train", "train", "test", "train"])
+    previous = dict(zip(rows["id"], ["test", "train", "train", "test"], strict=True))
+    assert moved(rows, previous) == {("test", "train"): 1, ("train", "test"): 1}, "the same text in two sources is one"
+
+
+def test_a_row_published_as_test_outranks_an_official_training_row_and_not_its_own_declaration() -> None:
+    rows = with_families(frame(row("a", split="train", family="f"), row("b", family="f"), row("c", split="train")))
+    previous = {"s-en-b-None": "test", "s-en-c-train": "test"}
+    assert claims(rows, previous).tolist() == [2, 0, 2]
+    kept, leaking = drop_leaking(assign_splits(rows, HEADS, MIXTURE, previous))
+    assert dict(zip(kept["normalised"], kept["split"], strict=True)) == {"b": "test", "c": "train"}
+    assert leaking["against"].tolist() == ["s"]
