@@ -30,7 +30,7 @@ def test_every_output_is_what_it_was(graph: onnx.ModelProto, texts: int, places:
     inputs = {"input_ids": np.where(mask == 1, ids, 1), "attention_mask": mask}
     before, after = (onnxruntime.InferenceSession(model.SerializeToString()).run(None, inputs) for model in (graph, sequence_first(graph)))
     for expected, got in zip(before, after, strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-5)
+        np.testing.assert_allclose(got, expected, atol=5e-5)  # sums in another order; processors differ in the fifth decimal
 
 
 def test_one_copy_a_layer_is_left_of_four(graph: onnx.ModelProto) -> None:
