@@ -52,7 +52,8 @@ def test_what_was_learnt_from_copies_is_known_in_another_writing(tmp_path: Path)
         words = [word for word in row["text"].split() if word not in ("zz", "qq")]
         row["text"] = " ".join([*words, random_.choice(("assess", "estate") if told else ("bottle", "season"))])
     prepare_rows(tmp_path, rows)
-    settings = tiny_settings(tmp_path, "trainer.epochs=60")
+    # slowly: at the rate of other tests so long a training falls apart on some processors
+    settings = tiny_settings(tmp_path, "trainer.epochs=40", "trainer.learning_rate=3e-3")
     heads = sorted(settings.heads)
     table = select_split(load_examples(tmp_path / "data" / "mine"), "test", heads).map(lambda row: {"text": leet(row["text"])})
     areas = {}
