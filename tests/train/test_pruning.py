@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -106,44 +105,26 @@ def test_the_choice_is_always_the_same() -> None:
         assert torch.equal(tensor, second.model.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("together", [1, 2])
 @given(seed=st.integers(0, 2**31), correlated=st.floats(0, 0.9))
-def test_the_neuron_that_goes_is_the_one_whose_loss_costs_least(seed: int, correlated: float) -> None:
-    """Against every neuron left out in turn and the others fitted by numpy's least squares."""
-    rng = np.random.default_rng(seed)
-    activity = rng.normal(size=(60, 5)) + correlated * rng.normal(size=(60, 1))
+def test_the_neuron_or_head_that_goes_is_the_one_whose_loss_costs_least(together: int, seed: int, correlated: float) -> None:
+    """Against each of five, of one neuron or of two neighbours, left out in turn and the others fitted by numpy's least squares."""
+    rng, neurons = np.random.default_rng(seed), 5 * together
+    activity = rng.normal(size=(60, neurons)) + correlated * rng.normal(size=(60, 1))
     activity = np.hstack([activity, np.ones((60, 1))])
-    weights, importance = rng.normal(size=(6, 3)), rng.uniform(0.5, 2, size=3)
+    weights, importance = rng.normal(size=(neurons + 1, 3)), rng.uniform(0.5, 2, size=3)
     moment = torch.from_numpy(activity.T @ activity / 60)
-    kept, fitted = take_over(moment, torch.from_numpy(weights), 4, torch.from_numpy(importance))
-    errors = {}
-    for four in combinations(range(5), 4):
-        columns = activity[:, [*four, 5]]
-        ours = np.linalg.lstsq(columns, activity @ weights, rcond=None)[0]
-        errors[four] = np.square((columns @ ours - activity @ weights) * importance).sum()
-    chosen = activity[:, [*kept.tolist(), 5]] @ fitted.numpy()
-    error = np.square((chosen - activity @ weights) * importance).sum()
-    assert error == pytest.approx(min(errors.values()), rel=1e-3)
-
-
-@given(seed=st.integers(0, 2**31), correlated=st.floats(0, 0.9))
-def test_the_head_that_goes_is_the_one_whose_loss_costs_least(seed: int, correlated: float) -> None:
-    """Against each of four pairs of neighbours left out in turn and the others fitted by numpy's least squares."""
-    rng = np.random.default_rng(seed)
-    activity = rng.normal(size=(60, 8)) + correlated * rng.normal(size=(60, 1))
-    activity = np.hstack([activity, np.ones((60, 1))])
-    weights, importance = rng.normal(size=(9, 3)), rng.uniform(0.5, 2, size=3)
-    moment = torch.from_numpy(activity.T @ activity / 60)
-    kept, fitted = take_over(moment, torch.from_numpy(weights), 6, torch.from_numpy(importance), together=2)
-    assert kept.tolist() in ([2, 3, 4, 5, 6, 7], [0, 1, 4, 5, 6, 7], [0, 1, 2, 3, 6, 7], [0, 1, 2, 3, 4, 5])
+    kept, fitted = take_over(moment, torch.from_numpy(weights), 4 * together, torch.from_numpy(importance), together)
 
     def error(columns: list[int], ours: npt.NDArray[np.float64]) -> float:
-        return float(np.square((activity[:, columns] @ ours - activity @ weights) * importance).sum())
+        return float(np.square((activity[:, [*columns, neurons]] @ ours - activity @ weights) * importance).sum())
 
-    errors = []
-    for gone in range(4):
-        columns = [*(neuron for neuron in range(8) if neuron // 2 != gone), 8]
-        errors.append(error(columns, np.linalg.lstsq(activity[:, columns], activity @ weights, rcond=None)[0]))
-    assert error([*kept.tolist(), 8], fitted.numpy()) == pytest.approx(min(errors), rel=1e-3)
+    errors = {}
+    for gone in range(5):
+        stay = [neuron for neuron in range(neurons) if neuron // together != gone]
+        errors[tuple(stay)] = error(stay, np.linalg.lstsq(activity[:, [*stay, neurons]], activity @ weights, rcond=None)[0])
+    assert tuple(kept.tolist()) in errors
+    assert error(kept.tolist(), fitted.numpy()) == pytest.approx(min(errors.values()), rel=1e-3)
 
 
 def test_every_language_is_heard_alike(monkeypatch: pytest.MonkeyPatch) -> None:
