@@ -53,3 +53,25 @@ def test_ids_and_decisions_are_the_golden_ones(artifact: Path, variant: str, tmp
     for answer, line in zip(answers, golden, strict=True):
         for head, of in line["outputs"][variant].items():
             assert abs(answer[head]["logit"] - of["logit"]) < 0.01
+
+
+def test_what_is_no_post_is_told_and_the_next_is_answered(artifact: Path, tmp_path: Path) -> None:
+    """Also a line separator that JSON leaves as it is, and languages that every JavaScript object knows."""
+    stamp_tiers(artifact, {"propaganda": {"en": "supported"}, "violence_glorification": {"en": "supported"}})
+    (script,) = re.findall(r"```js\n(.+?)```", (ROOT / "docs" / "serving.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "client.mjs").write_text(script, encoding="utf-8")
+    (tmp_path / "node_modules").symlink_to(MODULES.resolve())
+    lines = [
+        "{",
+        '{"text": 7}',
+        '{"text": "tea", "language": 7}',
+        '{"text": "tea\u2028rain", "language": "constructor"}',
+        '{"text": "tea"}',
+    ]
+    done = subprocess.run(
+        [str(NODE), "client.mjs", str(artifact)], input="\n".join(lines), capture_output=True, encoding="utf-8", cwd=tmp_path, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    answers = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+    assert ["error" in answer for answer in answers] == [True, True, True, False, False]
+    assert [answer["propaganda"]["decision"] for answer in answers[3:]] == ["review", "review"]
