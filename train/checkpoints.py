@@ -19,10 +19,11 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data_prep.command import UserError
-from data_prep.files import sha256, write_json
+from data_prep.files import read_json, sha256, write_json
 
 SEAL = "sealed.json"
 LOSS = "loss.safetensors"
+CLOCK = "seconds.json"  # beside the checkpoints: how long the training took up to the newest
 STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "an interrupt"}
 
 
@@ -63,19 +64,33 @@ def newest_whole_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def trained_seconds(checkpoints: Path) -> float:
+    """How long the training of these checkpoints took up to the newest; 0 if an earlier version, which did not say, made them."""
+    clock = checkpoints / CLOCK
+    return float(read_json(clock)["seconds"]) if clock.is_file() else 0.0
+
+
 class SafeStops(TrainerCallback):
     """Saves every few minutes, seals what is saved, and on a signal saves and stops at the end of the step."""
 
     def __init__(self, minutes: float, loss: nn.Module) -> None:
-        self.seconds = 60 * minutes
+        self.interval = 60 * minutes
         self.loss = loss  # Trainer does not know that a loss can have a state
         self.signal: int | None = None
         self._asked = 0.0  # when this process was first asked to stop
         self._saved = time.monotonic()
+        self._earlier = 0.0  # seconds, before it was resumed
+        self._began: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the training took, up to a checkpoint that it was resumed from and since; what was lost in between is not known."""
+        return self._earlier + (time.monotonic() - self._began if self._began else 0.0)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Within, SIGTERM and an interrupt stop the training at the end of its step; a second interrupt, a second later, the process."""
+        self._began = time.monotonic()
         before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
         try:
             yield
@@ -92,7 +107,7 @@ class SafeStops(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint when it is time or a signal came; all processes of a run decide alike."""
-        stop, save = self.signal or 0, int(time.monotonic() - self._saved > self.seconds)
+        stop, save = self.signal or 0, int(time.monotonic() - self._saved > self.interval)
         if args.world_size > 1:  # alone, a GPU would be waited for at every step
             wishes = torch.tensor([stop, save], device=args.device)
             torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
@@ -113,8 +128,10 @@ class SafeStops(TrainerCallback):
             if self.loss.state_dict():
                 save_file(self.loss.state_dict(), checkpoint / LOSS)
             seal(checkpoint)
+            write_json(checkpoint.parent / CLOCK, {"seconds": self.seconds})
 
     def restore(self, checkpoint: Path) -> None:
-        """Give the loss the state that it had."""
+        """Give the loss the state that it had, and count the time from where it was."""
+        self._earlier = trained_seconds(checkpoint.parent)
         if self.loss.state_dict():
             self.loss.load_state_dict(load_file(checkpoint / LOSS))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.metrics import precision_recall_curve
 
 from data_prep.command import UserError
@@ -193,7 +193,7 @@ def shrink_temperature(own: float, shared: float, evidence: int, shrinkage: floa
 
 
 def choose_threshold(probabilities: Floats, truth: Labels, settings: PolicySettings) -> float:
-    """The threshold for the settings' target; 0.5 without both classes."""
+    """The threshold of calibrated probabilities for the settings' target; 0.5 without both classes."""
     if len(np.unique(truth)) < 2:
         return 0.5
     match settings.target:
@@ -202,26 +202,21 @@ def choose_threshold(probabilities: Floats, truth: Labels, settings: PolicySetti
         case "precision":
             return threshold_for_precision(probabilities, truth, settings.target_value)
         case _:
-            return best_f1_threshold(probabilities, truth)
+            return best_f1_threshold(probabilities)
 
 
-def best_f1_threshold(probabilities: Floats, truth: Labels) -> float:
-    """The threshold with the best F1 to be expected; 0.5 without both classes.
+def best_f1_threshold(probabilities: Floats) -> float:
+    """The threshold with the best F1 to be expected, if calibrated probabilities are true (Lipton et al. 2014).
 
-    Expected, because the F1 that few positives had by chance jumps from row to row: each row counts as positive as often as a
-    logistic curve fitted to all of them says (`fit_calibration`), and those above the threshold are flagged (Lipton et al. 2014). It lies
-    half-way to the next lower score, so that rounding cannot flip a row.
+    Expected, because the F1 that few positives had by chance jumps from row to row. It lies half-way to the next lower probability, so
+    that rounding cannot flip a row.
 
-    >>> round(best_f1_threshold(np.array([0.1, 0.2, 0.6, 0.8]), np.array([0, 0, 1, 1], dtype=np.int8)), 6)
+    >>> round(best_f1_threshold(np.array([0.1, 0.2, 0.6, 0.8])), 6)  # of 1.7 positives to be expected, 1.4 are among the upper two
     0.4
     """
-    if len(np.unique(truth)) < 2:
-        return 0.5
-    order = np.argsort(-probabilities)
-    logits = logit(np.clip(probabilities[order], 1e-12, 1 - 1e-12))
-    ranked, positive = probabilities[order], calibrated(logits, *fit_calibration(logits, truth[order]))
-    flagged = np.flatnonzero(np.diff(ranked, append=-1)) + 1  # rows above a threshold: equal scores stay together
-    f1 = 2 * positive.cumsum()[flagged - 1] / (flagged + positive.sum())
+    ranked = np.sort(probabilities)[::-1]
+    flagged = np.flatnonzero(np.diff(ranked, append=-1)) + 1  # rows above a threshold: equal probabilities stay together
+    f1 = 2 * ranked.cumsum()[flagged - 1] / (flagged + ranked.sum())
     return _below(float(ranked[flagged[int(np.argmax(f1))] - 1]), probabilities)
 
 

@@ -26,7 +26,7 @@ from data_prep.table import load_examples
 from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
 from train.averaging import average_runs
-from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint
+from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint, trained_seconds
 from train.distillation import Unpruned, teacher_logits
 from train.edited_copies import with_edited_copies
 from train.encoder import Encoder, load_encoder, trim_vocabulary
@@ -227,28 +227,27 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept, bf16)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     sources = list(train_table["source"])
-    before, unpruned = TrainerState(epoch=0.0), None
+    before, unpruned, seconds = TrainerState(epoch=0.0), None, 0.0
     left = settings.encoder.feed_forward, settings.encoder.attention_heads
     if left != (None, None):
         if settings.trainer.epochs_before_pruning:
-            before = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
+            before, seconds = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
             unpruned = Unpruned(model) if settings.trainer.distillation.layers_weight else None
         texts, languages = list(train_table["text"]), list(train_table["language"])
         prune(model.roberta, tokenizer, texts, languages, *left)
         print(f"pruned each layer to {left[0] or 'all'} inner neurons and {left[1] or 'all'} attention heads")
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
     trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder, unpruned=unpruned)
-    training_started = time.monotonic()
-    training_loss = run_trainer(trainer, folder)
-    training_seconds = time.monotonic() - training_started + sum(entry.get("train_runtime", 0.0) for entry in before.log_history)
+    training_loss, last_seconds = run_trainer(trainer, folder)
+    seconds += last_seconds
     steps, epochs = before.global_step, before.epoch or 0.0
     log = [{**entry, "step": entry["step"] + steps, "epoch": entry["epoch"] + epochs} for entry in trainer.state.log_history]
 
     figures = {
         "train_rows": len(train_rows),
         "steps": steps + trainer.state.global_step,
-        "training_seconds": training_seconds,
-        "rows_per_second": len(trainer.sampler.draw(0)) * (epochs + (trainer.state.epoch or 0)) / training_seconds,
+        "training_seconds": seconds,
+        "rows_per_second": len(trainer.sampler.draw(0)) * (epochs + (trainer.state.epoch or 0)) / seconds,
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
     }
@@ -265,7 +264,7 @@ def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Pa
     else:
         rows = TokenisedRows(corpus, encoder.tokenizer, sorted(settings.heads), Path(settings.data_dir) / ".cache" / "tokens")
         trainer = build_adaptation(encoder, rows, list(corpus["source"]), settings, folder / "checkpoints" / "adaptation")
-        loss = run_trainer(trainer, folder)
+        loss, _ = run_trainer(trainer, folder)
         print(f"adapted the encoder to {len(rows)} texts: mean cross-entropy of a masked piece {loss:.3f}")
         if is_main_process():
             write_bytes(adapted, save({name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}))
@@ -279,20 +278,22 @@ def train_before_pruning(
     validation_rows: TokenisedRows,
     settings: TrainerSettings,
     folder: Path,
-) -> TrainerState:
-    """Fine-tune with all inner neurons and heads, in place, and return how it ended; a resumed run takes the weights that it had then.
+) -> tuple[TrainerState, float]:
+    """Fine-tune with all inner neurons and heads, in place; a resumed run takes the weights that it had then.
+
+    Returns how it ended and how many seconds it took.
 
     What they are worth shows in a model that knows its task: pruned at once, an encoder learns less (docs/results.md).
     """
     trained = folder / "checkpoints" / "before_pruning.safetensors"
     if trained.is_file():
         model.load_state_dict(load_file(trained))
-        state = TrainerState.load_from_json(str(trained.with_suffix(".json")))
+        state, seconds = TrainerState.load_from_json(str(trained.with_suffix(".json"))), trained_seconds(trained.with_suffix(""))
     else:
         adapted = add_adapters(model, settings.lora) if settings.lora.rank else None
         recipe = replace(settings, epochs=settings.epochs_before_pruning)
         trainer = build_trainer(model, train_rows, sources, validation_rows, recipe, folder, "before_pruning")
-        run_trainer(trainer, folder)
+        _, seconds = run_trainer(trainer, folder)
         state = trainer.state
         if adapted:
             merge_adapters(adapted)
@@ -300,11 +301,13 @@ def train_before_pruning(
             state.save_to_json(str(trained.with_suffix(".json")))
             write_bytes(trained, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
     set_seed(settings.seed)  # what follows is the same whether the weights were read or made
-    return state
+    return state, seconds
 
 
-def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
-    """Train from the newest whole checkpoint, or from the beginning; returns the mean training loss.
+def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> tuple[float, float]:
+    """Train from the newest whole checkpoint, or from the beginning.
+
+    Returns the mean training loss, and how many seconds it took, those before it was resumed included.
 
     Raises
     ------
@@ -321,7 +324,7 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
     if checkpoint is not None:
         reached = read_json(checkpoint / "trainer_state.json")
         if reached["global_step"] >= reached["max_steps"] or _patience_was_over(trainer, reached):
-            return _take_up_end(trainer, checkpoint)
+            return _take_up_end(trainer, checkpoint), stops.seconds
     try:
         with stops.listening():
             loss: float = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).training_loss
@@ -337,7 +340,7 @@ def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> float:
         print(f"stopped by signal {stops.signal} after step {trainer.state.global_step}; go on with {again}", file=sys.stderr)
         raise Interrupted(128 + stops.signal)
     _check_best(trainer, again)
-    return loss
+    return loss, stops.seconds
 
 
 def _patience_was_over(trainer: LengthBucketedTrainer, reached: dict[str, Any]) -> bool:

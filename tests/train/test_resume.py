@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from data_prep.command import UserError
-from data_prep.files import read_json
+from data_prep.files import read_json, write_json
 from tests.conftest import prepare_rows, tiny_rows, tiny_settings
-from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint, seal
+from train.checkpoints import CLOCK, SafeStops, is_whole, newest_whole_checkpoint, seal
 from train.overview import write_index
 from train.run import load_run
 from train.settings import TrainSettings
@@ -172,7 +172,13 @@ def test_a_pruned_run_goes_on_with_the_same_neurons_and_heads(
     steps_before = 0 if phase else epochs_before * read_json(whole / "run.json")["figures"]["steps"] // (epochs_before + 2)
     write_index(Path(settings.runs_dir))
     assert f"| {steps_before + 3} | | | unfinished" in (Path(settings.runs_dir) / "index.md").read_text()
+    clocks = list((folder / "checkpoints").rglob(CLOCK))
+    for clock in clocks:
+        assert 0 < read_json(clock)["seconds"] < 100
+        write_json(clock, {"seconds": 1000.0})
     assert resume(folder) == folder
+    trained_for = read_json(folder / "run.json")["figures"]["training_seconds"]
+    assert trained_for // 1000 == len(clocks) == epochs_before + (not phase)  # what it took before it was resumed counts
     assert weights(folder)["roberta.encoder.layer.0.intermediate.dense.weight"].shape == (24, 32)
     assert same(whole, folder)
     evaluations = [[entry for entry in metrics(run) if "eval_loss" in entry] for run in (whole, folder)]
