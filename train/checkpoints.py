@@ -127,8 +127,8 @@ class SafeStops(TrainerCallback):
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             if self.loss.state_dict():
                 save_file(self.loss.state_dict(), checkpoint / LOSS)
+            write_json(checkpoint.parent / CLOCK, {"seconds": self.seconds})  # first: whoever goes on from the checkpoint reads it
             seal(checkpoint)
-            write_json(checkpoint.parent / CLOCK, {"seconds": self.seconds})
 
     def restore(self, checkpoint: Path) -> None:
         """Give the loss the state that it had, and count the time from where it was."""

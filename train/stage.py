@@ -247,7 +247,7 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         "train_rows": len(train_rows),
         "steps": steps + trainer.state.global_step,
         "training_seconds": seconds,
-        "rows_per_second": len(trainer.sampler.draw(0)) * (epochs + (trainer.state.epoch or 0)) / seconds,
+        "rows_per_second": len(trainer.sampler.draw(0)) * (epochs + (trainer.state.epoch or 0)) / seconds if seconds else 0.0,
         "train_loss": training_loss,
         "best_metric": trainer.state.best_metric or 0.0,
     }
