@@ -84,7 +84,7 @@ class SafeStops(TrainerCallback):
 
     @property
     def seconds(self) -> float:
-        """How long the training took, up to a checkpoint that it was resumed from and since; what was lost in between is not known."""
+        """How long the training took, up to a checkpoint that it was resumed from and since; steps lost in between are not counted."""
         return self._earlier + (time.monotonic() - self._began if self._began else 0.0)
 
     @contextlib.contextmanager
