@@ -168,8 +168,8 @@ def spoken(head: str) -> str:
 
 
 def kind_name(kind: str) -> str:
-    """A kind of allowed speech as people write it."""
-    return kind.replace("_", " ").lower()
+    """A kind of allowed speech as people call it; one that this project does not know, as it is."""
+    return HARD_NEGATIVES.get(kind, kind)
 
 
 def p_value(p: float) -> str:

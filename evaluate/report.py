@@ -17,7 +17,7 @@ from evaluate.calibration import Sweep
 from evaluate.changes import PREDICTIONS, prediction_table
 from evaluate.escaping import visible, visible_strings
 from evaluate.examples import changed_examples, error_examples
-from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling, kind_name, spoken
+from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling, spoken
 from evaluate.languages import CORE, language_name
 from evaluate.measures import Cell, Measures
 from evaluate.metrics import precision_at_prevalence
@@ -214,7 +214,7 @@ def not_evaluated(scored: Scored, measures: Measures, probes: Probes | None) -> 
         if few:
             missing.append(f"{spoken(head).capitalize()} in {', '.join(few)}: there are too few test rows; the artifact abstains.")
     kinds = {one.kind for one in measures.hard_negatives if not one.suite}
-    absent_kinds = [kind_name(kind) for kind in HARD_NEGATIVES if kind not in kinds]
+    absent_kinds = [name for kind, name in HARD_NEGATIVES.items() if kind not in kinds]
     if absent_kinds:
         missing.append(f"Allowed speech that is often mistaken: no test row is marked as {', '.join(absent_kinds)}.")
     senses = {sense for group in measures.groups for sense in group.sense.split(", ")}
