@@ -249,7 +249,8 @@ def test_the_gate_judges_allowed_speech_with_the_suite(settings: EvaluateSetting
     assert found["propaganda", "English (news reports)"].verdict == NOT_ENOUGH
     assert "no native speaker has validated" in found["propaganda", "English (news reports)"].reason
     assert found["propaganda", "Roman Urdu (news reports)"].verdict == FAIL
-    assert found["propaganda", "English"].reason == "fewer than 30 test rows or cases of condemn, rights, dissent"
+    missing = "condemnation, documentation of abuses, protest and criticism of the state"
+    assert found["propaganda", "English"].reason == f"fewer than 30 test rows or cases of {missing}"
     rule.validated = False
     (ruling,) = measure(scored, settings, replace(probes, suites=[suite])).gate.rulings
     assert {finding.where: finding.verdict for finding in ruling.findings if finding.head == "propaganda"}["English (news reports)"] == PASS
