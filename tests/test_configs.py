@@ -76,10 +76,11 @@ def test_xlmr_base_trains_on_research_by_default_and_a_mixture_overrides(compose
     assert compose_stage("train", "experiment=xlmr_base", "mixture=sample").mixture.name == "sample"
 
 
-def test_research_offline_keeps_nine_layers_of_its_own_encoder_and_all_of_another(compose_stage: Callable[..., Any]) -> None:
+def test_research_offline_prunes_its_own_encoder_and_leaves_another_as_it_is(compose_stage: Callable[..., Any]) -> None:
     own = compose_stage("train", "experiment=research_offline").encoder
-    assert (own.kind, own.layers, own.reserve) == ("packaged", 9, 5000)
-    assert compose_stage("train", "experiment=research_offline", "encoder=xlmr_large").encoder.layers is None
+    assert (own.kind, own.layers, own.feed_forward, own.attention_heads, own.reserve) == ("packaged", 9, 960, 8, 5000)
+    other = compose_stage("train", "experiment=research_offline", "encoder=xlmr_large").encoder
+    assert (other.layers, other.feed_forward, other.attention_heads) == (None, None, None)
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

@@ -44,7 +44,7 @@ def average_runs(settings: TrainSettings) -> tuple[MultiHeadClassifier, Tokenize
             other.append("vocabulary or normaliser")
         pruned = any(given["encoder"][key] is not None for key in ("feed_forward", "attention_heads"))
         if pruned and not other and not _same_neurons(run.model, runs[0].model):
-            other.append("choice of inner neurons or heads (each seed makes its own after epochs_before_pruning, a processor may)")
+            other.append("choice of inner neurons or heads (each seed makes its own, a processor may)")
         if other:
             raise UserError(
                 f"average: {run.folder} was trained with another {other[0]}, so its weights mean something else: give the experiment and "

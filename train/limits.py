@@ -8,7 +8,6 @@ from train.settings import TrainSettings
 
 # key -> least and most, both allowed
 _RANGES: dict[str, tuple[float, float]] = {
-    "trainer.epochs_before_pruning": (0, math.inf),
     "trainer.layer_decay": (0, 1),
     "trainer.weight_decay": (0, math.inf),
     "trainer.warmup_fraction": (0, 1),
@@ -49,6 +48,7 @@ _ABOVE_ZERO = (
     "trainer.learning_rate",
     "trainer.head_learning_rate",
     "trainer.epochs",
+    "trainer.epochs_after_pruning",
     "adaptation.learning_rate",
     "projection.temperature",
 )

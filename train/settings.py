@@ -18,7 +18,7 @@ class EncoderSettings:
     pretrained: bool = True  # false: the same shapes with random weights, for measuring
     pooling: str = "mean"
     layers: int | None = None  # only the lowest so many; null: all
-    feed_forward: int | None = None  # inner neurons of a layer that are not pruned away (trainer.epochs_before_pruning); null: all
+    feed_forward: int | None = None  # inner neurons of a layer that are not pruned away when the model is trained; null: all
     attention_heads: int | None = None  # and attention heads
     max_length: int = 128  # tokens, special tokens included
     trim: bool = True  # drop vocabulary pieces that neither the data nor the reserve uses
@@ -78,7 +78,7 @@ class TrainerSettings:
     """Optimisation and bookkeeping; everything else is transformers.Trainer's default."""
 
     epochs: float = 3
-    epochs_before_pruning: float = 2  # with all neurons and heads, until some are pruned away (encoder) and the epochs above begin
+    epochs_after_pruning: float = 1  # if inner neurons or heads are then pruned away (encoder): so many more for those that stay
     learning_rate: float = 5e-5
     head_learning_rate: float = 5e-3  # the heads start from random weights, the encoder does not
     layer_decay: float = 1.0  # each layer below the top learns at this share of the rate of the one above

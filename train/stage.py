@@ -227,17 +227,17 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept, bf16)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
     sources = list(train_table["source"])
-    before, unpruned, seconds = TrainerState(epoch=0.0), None, 0.0
+    before, unpruned, seconds, recipe = TrainerState(epoch=0.0), None, 0.0, settings.trainer
     left = settings.encoder.feed_forward, settings.encoder.attention_heads
     if left != (None, None):
-        if settings.trainer.epochs_before_pruning:
-            before, seconds = train_before_pruning(model, train_rows, sources, validation_rows, settings.trainer, folder)
-            unpruned = Unpruned(model) if settings.trainer.distillation.layers_weight else None
+        before, seconds = train_before_pruning(model, train_rows, sources, validation_rows, recipe, folder)
+        unpruned = Unpruned(model) if recipe.distillation.layers_weight else None
+        recipe = replace(recipe, epochs=recipe.epochs_after_pruning)
         texts, languages = list(train_table["text"]), list(train_table["language"])
         prune(model.roberta, tokenizer, texts, languages, *left)
         print(f"pruned each layer to {left[0] or 'all'} inner neurons and {left[1] or 'all'} attention heads")
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
-    trainer = build_trainer(model, train_rows, sources, validation_rows, settings.trainer, folder, unpruned=unpruned)
+    trainer = build_trainer(model, train_rows, sources, validation_rows, recipe, folder, unpruned=unpruned)
     training_loss, last_seconds = run_trainer(trainer, folder)
     seconds += last_seconds
     steps, epochs = before.global_step, before.epoch or 0.0
@@ -291,8 +291,7 @@ def train_before_pruning(
         state, seconds = TrainerState.load_from_json(str(trained.with_suffix(".json"))), trained_seconds(trained.with_suffix(""))
     else:
         adapted = add_adapters(model, settings.lora) if settings.lora.rank else None
-        recipe = replace(settings, epochs=settings.epochs_before_pruning)
-        trainer = build_trainer(model, train_rows, sources, validation_rows, recipe, folder, "before_pruning")
+        trainer = build_trainer(model, train_rows, sources, validation_rows, settings, folder, "before_pruning")
         _, seconds = run_trainer(trainer, folder)
         state = trainer.state
         if adapted:

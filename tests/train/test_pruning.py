@@ -161,7 +161,7 @@ def test_more_than_there_are_is_an_error_before_anything_is_trained(key: str, th
         load_encoder(replace(settings, **{key: there + 1}))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("override", ["trainer.epochs_before_pruning=0", "trainer.epochs_before_pruning=1", "trainer.lora.rank=2"])
+@pytest.mark.parametrize("override", ["trainer.epochs_after_pruning=2", "trainer.lora.rank=2"])
 def test_a_run_of_a_pruned_encoder_is_saved_and_read_as_it_was(tmp_path: Path, override: str) -> None:
     prepare_rows(tmp_path, tiny_rows())
     run = load_run(train(tiny_settings(tmp_path, "encoder.feed_forward=24", "encoder.attention_heads=1", override)))
@@ -173,10 +173,12 @@ def test_a_run_of_a_pruned_encoder_is_saved_and_read_as_it_was(tmp_path: Path, o
     assert run.record["settings"]["encoder"]["feed_forward"] == 24
 
 
-def test_epochs_before_pruning_are_part_of_the_run(tmp_path: Path) -> None:
+def test_epochs_before_and_after_pruning_are_one_run(tmp_path: Path) -> None:
     """Its log goes on from one training to the next, and so do steps and epochs."""
     prepare_rows(tmp_path, tiny_rows(160))
-    settings = tiny_settings(tmp_path, "encoder.feed_forward=24", "trainer.epochs=2", "trainer.trackers=[tensorboard]")
+    settings = tiny_settings(
+        tmp_path, "encoder.feed_forward=24", "trainer.epochs=2", "trainer.epochs_after_pruning=2", "trainer.trackers=[tensorboard]"
+    )
     run = train(settings)
     log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     evaluations = [(entry["epoch"], entry["step"]) for entry in log if "eval_loss" in entry]
@@ -197,8 +199,8 @@ def test_what_is_pruned_is_what_was_trained(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(stage, "prune", watching)
     prepare_rows(tmp_path, tiny_rows())
-    for epochs in (0, 1):
-        train(tiny_settings(tmp_path, "encoder.feed_forward=24", f"trainer.epochs_before_pruning={epochs}"))
-    (width, untrained), (same_width, trained) = seen
+    for epochs in (1, 2):
+        train(tiny_settings(tmp_path, "encoder.feed_forward=24", f"trainer.epochs={epochs}"))
+    (width, once), (same_width, twice) = seen
     assert width == same_width == 64
-    assert not torch.equal(untrained, trained)
+    assert not torch.equal(once, twice)

@@ -113,7 +113,7 @@ def test_a_taught_model_stays_nearer_to_what_it_was(tmp_path: Path, monkeypatch:
         return kept[-1]
 
     monkeypatch.setattr(stage, "Unpruned", keep)
-    settings = tiny_settings(tmp_path, "encoder.feed_forward=16", "trainer.epochs=3", "ngram_buckets=0")
+    settings = tiny_settings(tmp_path, "encoder.feed_forward=16", "trainer.epochs=2", "trainer.epochs_after_pruning=3", "ngram_buckets=0")
     heads = sorted(settings.heads)
     table = select_split(stage.find_examples(settings), "validation", heads)
     distances = {}
