@@ -155,7 +155,7 @@ def same_topic(frame: Any, strangers: Any, classifier: Classifier, recipe: dict[
 
 def _only(prints: Fingerprints, rows: list[int]) -> Fingerprints:
     chosen = object.__new__(Fingerprints)
-    chosen.embeddings, chosen.signatures, chosen.lengths = prints.embeddings[rows], prints.signatures[rows], prints.lengths[rows]
+    vars(chosen).update({name: values[rows] for name, values in vars(prints).items()})
     return chosen
 
 

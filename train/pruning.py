@@ -36,8 +36,7 @@ def prune(
 ) -> None:
     """Leave every layer so many inner neurons and attention heads, in place; those of all layers are judged before any goes.
 
-    Nothing is drawn at random but the texts, and those always alike: runs that are pruned before they learn anything keep the same
-    neurons and heads, and their weights can be averaged.
+    Nothing is drawn at random but the texts, and those always alike: the same weights keep the same neurons and heads.
 
     Parameters
     ----------
