@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_prep.settings import MixtureSettings
@@ -123,10 +123,14 @@ def test_a_family_larger_than_a_splits_share_is_trained_on(seed: int) -> None:
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(0, 1000))
+@example([2, 3, 7, 3], 7)
 def test_few_families_of_whatever_size_leave_something_to_train_on(sizes: list[int], seed: int) -> None:
     found = counts(authors(*sizes), seed)
     assert found["train"] > 0
-    assert found.get("test", 0) <= 2 * 0.2 * sum(sizes) + 1, "no further past the share than it was short of it"
+    left_to_chance = sum(size for size in sizes if size <= 0.2 * sum(sizes))  # which a hash may put into test, all of them
+    assert found.get("test", 0) <= max(left_to_chance, 2 * 0.2 * sum(sizes) + 1), (
+        "topped up no further past the share than it was short of it"
+    )
 
 
 @pytest.mark.parametrize("seed", range(12))
