@@ -51,7 +51,7 @@ def markdown_text(text: str) -> str:
     >>> markdown_text("<b>|[a](b)")
     '&lt;b&gt;\\\\|\\\\[a\\\\]\\\\(b\\\\)'
     """
-    one_line = " ".join(visible(text).split())
+    one_line = re.sub(r"\s+", " ", visible(text))  # a space at either end stays: templates have words that begin with one
     return re.sub(r"([\\`*_{}\[\]()#|~!])", r"\\\1", html.escape(one_line, quote=False))
 
 

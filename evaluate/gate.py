@@ -59,14 +59,30 @@ class Evidence:
     agreement: Sequence[Agreement] | None = None  # None: the artifact has no int8 model
 
 
+def place(language: str, kinds: Iterable[str]) -> str:
+    """A place within a head, in words: a language, kinds of allowed speech, or such kinds in it.
+
+    >>> place("Urdu", ["news", "quotes"]), place("Urdu", [""])
+    ('Urdu (news, quotes)', 'Urdu')
+    """
+    said = ", ".join(filter(None, kinds))
+    return f"{language} ({said})" if language and said else language or said
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What a rule finds in one place: a head, and in it a language or a kind of text."""
+    """What a rule finds in one place: a head, and in it a language, a kind of allowed speech, or such a kind in a language."""
 
     head: str
-    where: str
+    language: str
     verdict: str
     reason: str
+    kind: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place within the head, in words."""
+        return place(self.language, [self.kind])
 
 
 @dataclass(frozen=True)
@@ -90,15 +106,18 @@ class Gate:
 
     @property
     def reasons(self) -> list[str]:
-        """Why the release does not pass, what is shown to be wrong first."""
-        broken = [
-            f"{ruling.title}: {', '.join(filter(None, (spoken(finding.head), finding.where)))}: {finding.reason}"
-            for verdict in (FAIL, NOT_ENOUGH)
-            for ruling in self.rulings
-            for finding in ruling.findings
-            if finding.verdict == verdict
-        ]
-        return broken or ([] if self.passed else ["the gate has no rule, and so nothing that a release could pass"])
+        """Why the release does not pass, what is shown to be wrong first; kinds of speech of which the same is to be said, at once."""
+        broken: dict[tuple[str, str, str, str], list[str]] = {}
+        for verdict in (FAIL, NOT_ENOUGH):
+            for ruling in self.rulings:
+                for finding in ruling.findings:
+                    if finding.verdict == verdict:
+                        broken.setdefault((ruling.title, finding.head, finding.language, finding.reason), []).append(finding.kind)
+        said = []
+        for (title, head, language, reason), kinds in broken.items():
+            where = ", ".join(filter(None, (spoken(head), place(language, kinds))))
+            said.append(": ".join(filter(None, (title, where, reason))))
+        return said or ([] if self.passed else ["the gate has no rule, and so nothing that a release could pass"])
 
 
 @dataclass(frozen=True)
@@ -319,8 +338,7 @@ def _not_flagged(one: HardNegatives, settings: RuleSettings) -> Finding:
     words += f" of {one.passed.of:,} {'cases' if one.suite else 'rows'}"
     if settings.validated and not one.validated and verdict == PASS:
         verdict, words = NOT_ENOUGH, f"{words}, but no native speaker has validated the cases"
-    where = f"{language_name(one.language)} ({kind_name(one.kind)})" if one.language else kind_name(one.kind)
-    return Finding(one.head, where, verdict, words)
+    return Finding(one.head, one.language and language_name(one.language), verdict, words, kind_name(one.kind))
 
 
 def _decision_flips(evidence: Evidence, settings: RuleSettings) -> list[Finding]:

@@ -17,7 +17,7 @@ from evaluate.calibration import Sweep
 from evaluate.changes import PREDICTIONS, prediction_table
 from evaluate.escaping import visible, visible_strings
 from evaluate.examples import changed_examples, error_examples
-from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling, spoken
+from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling, place, spoken
 from evaluate.languages import CORE, language_name
 from evaluate.measures import Cell, Measures
 from evaluate.metrics import precision_at_prevalence
@@ -186,20 +186,15 @@ def broken_where(ruling: Ruling) -> str:
     """Where a rule has its verdict, on one line: per head the languages or kinds of text, the kinds of one language together.
 
     >>> from evaluate.gate import Finding
-    >>> found = [Finding("a_b", "Urdu (news)", FAIL, ""), Finding("a_b", "Urdu (quote)", FAIL, ""), Finding("a_b", "Hindi", PASS, "")]
-    >>> broken_where(Ruling("", "", "", "", FAIL, [*found, Finding("a_b", "Pashto", FAIL, "")]))
+    >>> found = [Finding("a_b", "Urdu", FAIL, "", kind="news"), Finding("a_b", "Urdu", FAIL, "", kind="quote")]
+    >>> broken_where(Ruling("", "", "", "", FAIL, [*found, Finding("a_b", "Hindi", PASS, ""), Finding("a_b", "Pashto", FAIL, "")]))
     'a b in Urdu (news, quote), Pashto'
     """
     places: dict[str, dict[str, list[str]]] = {}
     for finding in ruling.findings:
         if finding.verdict == ruling.verdict:
-            language, bracket, kind = finding.where.removesuffix(")").rpartition(" (")
-            kinds = places.setdefault(spoken(finding.head), {}).setdefault(language if bracket else finding.where, [])
-            kinds += [kind] if bracket else []
-    said = {
-        head: ", ".join(f"{place} ({', '.join(kinds)})" if kinds else place for place, kinds in of_head.items() if place)
-        for head, of_head in places.items()
-    }
+            places.setdefault(spoken(finding.head), {}).setdefault(finding.language, []).append(finding.kind)
+    said = {head: ", ".join(filter(None, map(place, of_head, of_head.values()))) for head, of_head in places.items()}
     return "; ".join(" in ".join(filter(None, pair)) for pair in said.items())
 
 

@@ -123,10 +123,10 @@ def find_evidence(run: Run, table: Dataset, settings: AgreementSettings) -> Evid
     """The validation rows the run was fitted with, balanced over languages."""
     heads = list(run.model.config.heads)
     table = select_split(table, "validation", heads)
-    chosen = balanced(list(table["language"]), settings.rows_per_language)
+    chosen = balanced(table["language"][:], settings.rows_per_language)
     table = table.select(chosen)
     rows = TokenisedRows(table, run.tokenizer, heads)
-    return Evidence(rows.ids, rows.labels, list(table["language"]), heads, run.policy)
+    return Evidence(rows.ids, rows.labels, table["language"][:], heads, run.policy)
 
 
 def balanced(languages: Sequence[str], most: int) -> list[int]:

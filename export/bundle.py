@@ -99,7 +99,7 @@ def distinct_texts(table: Dataset | str) -> list[str]:
     if isinstance(table, str):
         return []
     of_family: dict[str, str] = {}
-    for text, family, split in zip(table["text"], table["family"], table["split"], strict=True):
+    for text, family, split in zip(table["text"][:], table["family"][:], table["split"][:], strict=True):
         if split == "train":
             of_family.setdefault(family, text)
     return list(of_family.values())

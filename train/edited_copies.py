@@ -24,7 +24,7 @@ def with_edited_copies(table: Dataset, share: float, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.permutation(len(table))[: round(share * len(table))])
     chosen = table.select(drawn)
-    edited = [_edited(text, script, rng) for text, script in zip(chosen["text"], chosen["script"], strict=True)]
+    edited = [_edited(text, script, rng) for text, script in zip(chosen["text"][:], chosen["script"][:], strict=True)]
     changed = [row for row, text in enumerate(edited) if text is not None]
     columns = {**chosen.select(changed).to_dict(), "text": [edited[row] for row in changed]}
     return concatenate_datasets([table, Dataset.from_dict(columns, features=table.features)])

@@ -6,21 +6,19 @@ encoder, not with it: neither leaves to the other what it can learn itself. Wher
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array, diags_array, hstack
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 from torch import nn
 
 from train.labels import MASKED
+from train.ranking import Floats, Weights, weighted_ranking
 from train.tokenised import TokenisedRows
 from train.validation import MIN_PER_CLASS
 
-Floats = npt.NDArray[np.floating[Any]]
 _FACTOR = 1_000_003  # of a pair's first piece; its products with ids are exact in 64 bits
 _PRIME = 2_147_483_647
 _STEPS = 127  # of a weight on either side of zero
@@ -103,17 +101,20 @@ def choose_strength(logits: Floats, scores: Floats, labels: npt.NDArray[np.int8]
     if not cells:
         return 0.0
 
-    def auprc(strength: float, rows: npt.NDArray[np.int64]) -> float:
-        return float(average_precision_score(labels[rows], logits[rows] + strength * scores[rows]))
+    def auprc(strength: float, classes: list[npt.NDArray[np.int64]], weights: Weights) -> Floats:
+        rows = np.concatenate(classes)
+        return weighted_ranking(logits[rows] + strength * scores[rows], labels[rows], weights)[1]
 
-    reached = [np.mean([auprc(strength, np.concatenate(classes)) for classes in cells]) for strength in STRENGTHS]
+    once = [np.ones((sum(map(len, classes)), 1), dtype=np.float32) for classes in cells]
+    reached = [np.mean([auprc(strength, *cell) for cell in zip(cells, once, strict=True)]) for strength in STRENGTHS]
     best = int(np.argmax(reached))  # of equals the weakest
     if reached[best] - reached[0] <= _LEAST_GAIN:
         return 0.0
     rng, variances = np.random.default_rng(0), []
     for classes in cells:
-        drawn = [np.concatenate([rng.choice(rows, len(rows)) for rows in classes]) for _ in range(_DRAWS)]
-        variances.append(np.var([auprc(STRENGTHS[best], rows) - auprc(0, rows) for rows in drawn], ddof=1))
+        drawn = [[np.bincount(rng.choice(len(rows), len(rows)), minlength=len(rows)) for rows in classes] for _ in range(_DRAWS)]
+        weights = np.asarray([np.concatenate(counts) for counts in drawn], dtype=np.float32).T
+        variances.append(np.var(auprc(STRENGTHS[best], classes, weights) - auprc(0, classes, weights), ddof=1))
     error = np.sqrt(np.sum(variances)) / len(cells)
     return float(STRENGTHS[best]) if reached[best] - reached[0] > 2 * error else 0.0
 

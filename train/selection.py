@@ -23,7 +23,7 @@ def select_split(table: Dataset, split: str, heads: list[str]) -> Dataset:
     UserError
         If there is none.
     """
-    rows = table.select(np.flatnonzero(np.asarray(table["split"]) == split))
+    rows = table.select(np.flatnonzero(np.asarray(table["split"][:]) == split))
     rows = rows.select(judged_rows(label_matrix(rows, heads))) if len(rows) else rows
     if not len(rows):
         raise UserError(f"the mixture has no labelled {split} row: give its sources more rows or other split fractions")
@@ -38,7 +38,7 @@ def leave_out(rows: Dataset, languages: list[str]) -> Dataset:
     UserError
         If a language is in no row, or none is left.
     """
-    spoken = np.asarray(rows["language"])
+    spoken = np.asarray(rows["language"][:])
     if unknown := sorted(set(languages) - set(spoken.tolist())):
         raise UserError(f"leave_out names {unknown[0]}, which no row is in: the languages are {', '.join(sorted(set(spoken.tolist())))}")
     kept = ~np.isin(spoken, languages)
@@ -57,7 +57,7 @@ def take_fraction(rows: Dataset, fraction: float) -> Dataset:
     """
     if not 0 < fraction <= 1:
         raise UserError(f"fraction={fraction} is no share: use more than 0 and at most 1")
-    place = np.asarray([int(hashlib.sha256(family.encode()).hexdigest()[:8], 16) / 2**32 for family in rows["family"]])
+    place = np.asarray([int(hashlib.sha256(family.encode()).hexdigest()[:8], 16) / 2**32 for family in rows["family"][:]])
     if not (place < fraction).any():
         raise UserError(f"fraction={fraction} leaves none of {len(rows)} rows: use a larger one")
     return rows.select(np.flatnonzero(place < fraction)) if fraction < 1 else rows

@@ -111,7 +111,7 @@ def train(settings: TrainSettings) -> Path:
     train_table, validation_table = (
         take_fraction(select_split(table, split, heads), settings.fraction) for split in ("train", "validation")
     )
-    corpus = take_fraction(table.select(np.flatnonzero(np.asarray(table["split"]) == "train")), settings.fraction)
+    corpus = take_fraction(table.select(np.flatnonzero(np.asarray(table["split"][:]) == "train")), settings.fraction)
     if folder is None:
         folder = Path(settings.runs_dir) / settings.name / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         folder = agree(begin_run(folder, settings, manifest) if is_main_process() else folder)
@@ -126,7 +126,7 @@ def train(settings: TrainSettings) -> Path:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing was trained: nothing to go on from
             raise
         if is_main_process():
-            add_projection(fitted.model, fitted.tokenizer, list(train_table["text"]), settings.projection, settings.trainer.seed)
+            add_projection(fitted.model, fitted.tokenizer, train_table["text"][:], settings.projection, settings.trainer.seed)
             before = fitted.figures.get("total_seconds", 0.0)  # what averaged runs took
             figures = {**fitted.figures, "total_seconds": before + time.monotonic() - started}
             try:
@@ -184,7 +184,7 @@ def fit(settings: TrainSettings, train_table: Dataset, validation_table: Dataset
         if any(strengths):
             logits += ngram_logits(ngrams, validation_rows)
             model.use_ngrams(ngrams)
-    neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"]])
+    neutral = np.asarray([[sense[head] == "neutral" for head in heads] for sense in validation_table["sense"][:]])
     policy = fit_policy(logits, validation_rows.labels, validation_rows.languages, heads, settings.policy, neutral)
     plot_policy(folder, policy, logits, validation_rows.labels, validation_rows.languages)
     best_metric = settings.trainer.best_metric
@@ -214,7 +214,7 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
     adapting = settings.adaptation.epochs > 0
     read = [train_table] if corpus is None or not adapting else [train_table, corpus]
     if settings.encoder.trim:
-        texts = [text for table in read for text in table["text"]]
+        texts = [text for table in read for text in table["text"][:]]
         encoder = trim_vocabulary(encoder, texts, settings.encoder.reserve, cache)
     if adapting:
         adapt(encoder, read[-1], settings, folder)
@@ -226,14 +226,14 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
         bf16 = computes_in_bf16(settings.trainer.bf16)
         train_rows.teacher = teacher_logits(settings.trainer.distillation, train_table, heads, cache, kept, bf16)
     validation_rows = TokenisedRows(validation_table, tokenizer, heads, cache)
-    sources = list(train_table["source"])
+    sources = train_table["source"][:]
     before, unpruned, seconds, recipe = TrainerState(epoch=0.0), None, 0.0, settings.trainer
     left = settings.encoder.feed_forward, settings.encoder.attention_heads
     if left != (None, None):
         before, seconds = train_before_pruning(model, train_rows, sources, validation_rows, recipe, folder)
         unpruned = Unpruned(model) if recipe.distillation.layers_weight else None
         recipe = replace(recipe, epochs=recipe.epochs_after_pruning)
-        texts, languages = list(train_table["text"]), list(train_table["language"])
+        texts, languages = train_table["text"][:], train_table["language"][:]
         prune(model.roberta, tokenizer, texts, languages, *left)
         print(f"pruned each layer to {left[0] or 'all'} inner neurons and {left[1] or 'all'} attention heads")
     adapted = add_adapters(model, settings.trainer.lora) if settings.trainer.lora.rank else None
@@ -263,7 +263,7 @@ def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Pa
         encoder.model.load_state_dict(load_file(adapted))
     else:
         rows = TokenisedRows(corpus, encoder.tokenizer, sorted(settings.heads), Path(settings.data_dir) / ".cache" / "tokens")
-        trainer = build_adaptation(encoder, rows, list(corpus["source"]), settings, folder / "checkpoints" / "adaptation")
+        trainer = build_adaptation(encoder, rows, corpus["source"][:], settings, folder / "checkpoints" / "adaptation")
         loss, _ = run_trainer(trainer, folder)
         print(f"adapted the encoder to {len(rows)} texts: mean cross-entropy of a masked piece {loss:.3f}")
         if is_main_process():

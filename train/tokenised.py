@@ -34,10 +34,10 @@ class TokenisedRows(torch.utils.data.Dataset[Item]):
     teacher: npt.NDArray[np.float32] | None = None
 
     def __init__(self, table: Dataset, tokenizer: Tokenizer, heads: Sequence[str], cache: Path | None = None) -> None:
-        self.ids = encode(list(table["text"]), tokenizer, cache)
+        self.ids = encode(table["text"][:], tokenizer, cache)
         self.labels = label_matrix(table, heads)
         self.lengths = np.asarray([len(ids) for ids in self.ids], dtype=np.int64)
-        self.languages = list(table["language"])
+        self.languages = table["language"][:]
         self.language_names, self.language_codes = np.unique(np.asarray(self.languages), return_inverse=True)
 
     def __len__(self) -> int:

@@ -55,7 +55,7 @@ def audit_labels(settings: LabelAuditSettings) -> tuple[Audit, Path]:
     recipe.average = []  # the runs of an averaged one have seen every fold: a fold's model is one training of their recipe
     table = _trained_table(run, Path(settings.data_dir))
     train_table = select_split(table, "train", sorted(recipe.heads))
-    folds = family_folds(list(train_table["family"]), settings.folds) if settings.folds else []
+    folds = family_folds(train_table["family"][:], settings.folds) if settings.folds else []
     if folds:
         figures = {name: run.record["figures"][name] / trainings for name in ("training_seconds", "total_seconds")}
         print(
@@ -115,7 +115,7 @@ def expected_seconds(figures: dict[str, float], recipe: TrainSettings, train_tab
     In proportion to the rows that an epoch draws, and not to all rows, because `max_negatives_per_source` caps them; with
     `max_steps` a training is as long on fewer rows.
     """
-    sources = np.asarray(train_table["source"])
+    sources = np.asarray(train_table["source"][:])
     positive = (label_matrix(train_table, sorted(recipe.heads)) == 1).any(axis=1)
 
     def drawn(rows: Indices) -> int:
@@ -134,7 +134,7 @@ def _judge_unseen(
 ) -> tuple[list[Judge], pd.DataFrame]:
     """Every model of the audit, and one line per (row, head) with a label, judged by a model that has not seen the row."""
     validation_table = select_split(table, "validation", sorted(recipe.heads))
-    held_out = table.select(np.flatnonzero(np.asarray(table["split"]) != "train"))
+    held_out = table.select(np.flatnonzero(np.asarray(table["split"][:]) != "train"))
     judges = [Judge("the run", len(train_table), len(held_out), run.record["figures"]["best_metric"])]
     cells = [_judge_rows(run.model, run.tokenizer, run.policy, held_out)]
     for number, inside in enumerate(tqdm(folds, desc="folds", unit=" folds", disable=None), start=1):
@@ -152,10 +152,10 @@ def _judge_rows(model: MultiHeadClassifier, tokenizer: Tokenizer, policy: Policy
     heads = list(model.config.heads)
     logits, _ = predict_logits(model, TokenisedRows(rows, tokenizer, heads))
     labels = label_matrix(rows, heads)
-    shared = pd.DataFrame({column: list(rows[column]) for column in ("language", "id", "source", "split", "family", "text")})
+    shared = pd.DataFrame({column: rows[column][:] for column in ("language", "id", "source", "split", "family", "text")})
     cells = [
         shared.assign(
-            head=head, label=labels[:, column], probability=policy.heads[head].probability(logits[:, column], list(rows["language"]))
+            head=head, label=labels[:, column], probability=policy.heads[head].probability(logits[:, column], rows["language"][:])
         )
         for column, head in enumerate(heads)
     ]

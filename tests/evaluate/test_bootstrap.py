@@ -3,11 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
-from evaluate.bootstrap import FIGURES, bootstrap_figures, family_weights, interval, reflected_interval, subgroup_aucs, weighted_ranking
+from evaluate.bootstrap import FIGURES, bootstrap_figures, family_weights, interval, reflected_interval, subgroup_aucs
 from evaluate.group_metric import GroupMetric
 from evaluate.metrics import expected_calibration_error, wilson
 
@@ -27,20 +25,6 @@ def test_as_many_families_are_drawn_as_there_are() -> None:
     assert weights.shape == (50, 300)
     assert (weights.sum(axis=0) == 50).all()
     assert weights.mean(axis=1) == pytest.approx(1, abs=0.3)
-
-
-@given(st.integers(0, 2**32))
-def test_weighted_ranking_is_scikit_learns(seed: int) -> None:
-    scores, truth, _ = make_rows(60, 60, seed)
-    weights = np.random.default_rng(seed).integers(0, 4, (60, 5)).astype(np.float32)
-    auroc, auprc = weighted_ranking(scores, truth, weights)
-    for draw in range(5):
-        drawn = weights[:, draw]
-        if len(np.unique(truth[drawn > 0])) < 2:
-            assert np.isnan(auroc[draw])
-            continue
-        assert auroc[draw] == pytest.approx(roc_auc_score(truth, scores, sample_weight=drawn), abs=1e-6)
-        assert auprc[draw] == pytest.approx(average_precision_score(truth, scores, sample_weight=drawn), abs=1e-6)
 
 
 def test_every_draw_is_the_figure_of_the_drawn_rows() -> None:
