@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtri
 
 from evaluate.metrics import BINS, CONFIDENCE, Estimate, Floats, equal_mass_bins, wilson
 from train.ranking import Weights, counts_below, weighted_ranking
@@ -189,7 +188,7 @@ def interval(value: float | None, draws: Floats, smaller_class: int) -> Estimate
     if error < 1e-9 or not 0 < value < 1:
         low, high = wilson(value * smaller_class, smaller_class)
         return Estimate(value, min(low, value), max(high, value))
-    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * error / (value * (1 - value))
+    half = float(ndtri(0.5 + CONFIDENCE / 2)) * error / (value * (1 - value))
     return Estimate(value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
 
 

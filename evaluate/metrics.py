@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import evaluate.info
@@ -47,7 +47,7 @@ def wilson(count: float, of: float) -> tuple[float, float]:
     >>> round(low, 4), round(high, 4)
     (0.0215, 0.1118)
     """
-    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
+    z = float(ndtri(0.5 + CONFIDENCE / 2))
     share, weight = count / of, z**2 / of
     centre = share + weight / 2
     half = float(np.sqrt(share * (1 - share) * weight + weight**2 / 4))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import binomtest, fisher_exact, norm
+from scipy.special import ndtri
+from scipy.stats import binomtest, fisher_exact
 
 from evaluate.metrics import CONFIDENCE, Estimate, Rate, clustered_rate
 
@@ -73,7 +74,7 @@ def paired_difference(
     effective = clustered_rate(gained | lost, families).effective
     up, down = (float(hits.sum()) * effective / of for hits in (gained, lost))
     more, less = (up + 1) / (effective + 2), (down + 1) / (effective + 2)
-    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((more + less - (more - less) ** 2) / (effective + 2))
+    half = float(ndtri(0.5 + CONFIDENCE / 2)) * math.sqrt((more + less - (more - less) ** 2) / (effective + 2))
     value = float(gained.mean() - lost.mean())
     return Estimate(value, max(-1.0, min(value, more - less - half)), min(1.0, max(value, more - less + half)))
 
@@ -117,7 +118,7 @@ def minimum_detectable_difference(rate: float, of: float, other_of: float) -> fl
     """
     if min(of, other_of) < 1 or not 0 <= rate < 1:
         return None
-    confident, powerful = float(norm.ppf(0.5 + CONFIDENCE / 2)), float(norm.ppf(POWER))
+    confident, powerful = float(ndtri(0.5 + CONFIDENCE / 2)), float(ndtri(POWER))
 
     def shortfall(difference: float) -> float:
         higher = min(1.0, rate + difference)

@@ -54,11 +54,11 @@ def signature(validated_by: object) -> str:
 
 
 def _template_cases() -> list[dict[str, Any]]:
-    meanings = yaml.safe_load(FUNCTIONALITIES.read_text(encoding="utf-8"))["classes"]
+    meanings = yaml.load(FUNCTIONALITIES.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["classes"]
     validated_by = {}
     for path in FUNCTIONALITIES.parent.glob("*.yaml"):
         if path != FUNCTIONALITIES:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
             validated_by[document["language"]] = signature(document["validated_by"])
     rows = read_templates(FUNCTIONALITIES)
     for row in rows:
