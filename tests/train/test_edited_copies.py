@@ -46,14 +46,14 @@ def test_a_text_that_no_edit_changes_has_no_copy(tiny_workspace: Path) -> None:
 def test_what_was_learnt_from_copies_is_known_in_another_writing(tmp_path: Path) -> None:
     """Words whose letters training never showed as digits mean nothing so written; after copies they do."""
     random_, rows = random.Random(0), tiny_rows(480)
-    for row in rows:  # as many words whatever the label, or their number would tell it; and two of each kind, because a single one may
-        # by chance be taken for what it means, however it is written
+    for row in rows:  # as many words whatever the label, or their number would tell it; and none has a letter that stays a letter
         told = "qq" in row["text"].split()
         words = [word for word in row["text"].split() if word not in ("zz", "qq")]
-        row["text"] = " ".join([*words, random_.choice(("assess", "estate") if told else ("bottle", "season"))])
+        row["text"] = " ".join([*words, random_.choice(("assess", "estate") if told else ("oasis", "tattoo"))])
+        row["violence_glorification"] = None
     prepare_rows(tmp_path, rows)
-    # slowly: at the rate of other tests so long a training falls apart on some processors
-    settings = tiny_settings(tmp_path, "trainer.epochs=40", "trainer.learning_rate=3e-3")
+    # the loss, because plain rows are soon ranked without a fault, before copies are learnt
+    settings = tiny_settings(tmp_path, "trainer.learning_rate=5e-3", "trainer.best_metric=loss")
     heads = sorted(settings.heads)
     table = select_split(load_examples(tmp_path / "data" / "mine"), "test", heads).map(lambda row: {"text": leet(row["text"])})
     areas = {}

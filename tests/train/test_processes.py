@@ -1,15 +1,13 @@
 """Two processes train as one does: the same loss at the same global batch, one run folder."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from data_prep.files import read_json
-from tests.conftest import ROOT, tiny_rows, write_jsonl
+from tests.conftest import ROOT, run_stage_process, start_stage_process, tiny_rows, write_jsonl
 
 SOURCE = """
 name: posts
@@ -32,6 +30,10 @@ def losses(folder: Path) -> list[float]:
     return [entry["loss"] for entry in entries if "loss" in entry] + [entry["eval_loss"] for entry in entries if "eval_loss" in entry]
 
 
+def whole(done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("pruned", "steps"), [([], 40), (["encoder.feed_forward=32"], 80)])  # 40 before it is pruned, and after
 def test_two_processes_learn_what_one_learns(tmp_path: Path, pruned: list[str], steps: int) -> None:
@@ -43,19 +45,14 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, pruned: list[str], 
     shared = [
         f"hydra.searchpath=[file://{tmp_path}/configs]", "mixture=mine", f"data_root={tmp_path}/raw", f"data_dir={tmp_path}/data",
     ]  # fmt: skip
+    launch = ["--standalone", "--nproc-per-node=2"]
     overrides = [
         *shared, *pruned, "encoder=tiny", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false", "trainer.dropout=0",
         "trainer.trackers=[]", "trainer.sampling.tokens_per_batch=256", f"runs_dir={tmp_path}/runs",
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-
-    def run(*command: str) -> None:
-        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-
-    run("data_prep", *shared)
-    run("train", *overrides, "name=one", "trainer.gradient_accumulation=2")
-    run("torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "train", *overrides, "name=two")
+    whole(run_stage_process("data_prep", *shared))
+    whole(run_stage_process("train", *overrides, "name=one", "trainer.gradient_accumulation=2"))
+    whole(start_stage_process("torch.distributed.run", *launch, "-m", "train", *overrides, "name=two", cwd=ROOT))
     assert len(list((tmp_path / "runs" / "two").glob("2*"))) == 1, "both processes write into one folder"
     one, two = tmp_path / "runs" / "one" / "latest", tmp_path / "runs" / "two" / "latest"
     assert losses(one) == pytest.approx(losses(two), abs=1e-3)
