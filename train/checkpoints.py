@@ -70,6 +70,11 @@ def trained_seconds(checkpoints: Path) -> float:
     return float(read_json(clock)["seconds"]) if clock.is_file() else 0.0
 
 
+def spent_seconds(checkpoints: Path) -> float:
+    """How long all trainings of a run took, each up to its newest checkpoint; 0 before there is any."""
+    return sum(trained_seconds(clock.parent) for clock in checkpoints.rglob(CLOCK))
+
+
 class SafeStops(TrainerCallback):
     """Saves every few minutes, seals what is saved, and on a signal saves and stops at the end of the step."""
 

@@ -26,7 +26,7 @@ from data_prep.table import load_examples
 from train.adaptation import build_adaptation
 from train.adapters import add_adapters, merge_adapters
 from train.averaging import average_runs
-from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint, trained_seconds
+from train.checkpoints import SafeStops, is_whole, newest_whole_checkpoint, spent_seconds, trained_seconds
 from train.distillation import Unpruned, teacher_logits
 from train.edited_copies import with_edited_copies
 from train.encoder import Encoder, load_encoder, trim_vocabulary
@@ -118,6 +118,7 @@ def train(settings: TrainSettings) -> Path:
     elif read_json(folder / "begun.json")["table_sha256"] != manifest["table_sha256"]:
         raise UserError(f"the data in {settings.data_dir}/{settings.mixture.name} changed since {folder} began: train again")
 
+    spent = spent_seconds(folder / "checkpoints")  # before it was resumed
     with alone_with(folder) if is_main_process() else contextlib.nullcontext():
         try:
             fitted = fit(settings, train_table, validation_table, folder, corpus)
@@ -128,7 +129,7 @@ def train(settings: TrainSettings) -> Path:
         if is_main_process():
             add_projection(fitted.model, fitted.tokenizer, train_table["text"][:], settings.projection, settings.trainer.seed)
             before = fitted.figures.get("total_seconds", 0.0)  # what averaged runs took
-            figures = {**fitted.figures, "total_seconds": before + time.monotonic() - started}
+            figures = {**fitted.figures, "total_seconds": before + spent + time.monotonic() - started}
             try:
                 if fitted.log:
                     plot_run(folder, fitted.log, settings.trainer.best_metric)

@@ -176,8 +176,9 @@ def test_a_pruned_run_goes_on_with_the_same_neurons_and_heads(settings: TrainSet
         assert 0 < read_json(clock)["seconds"] < 100
         write_json(clock, {"seconds": 1000.0})
     assert resume(folder) == folder
-    trained_for = read_json(folder / "run.json")["figures"]["training_seconds"]
-    assert trained_for // 1000 == len(clocks) == 1 + (not phase)  # what it took before it was resumed counts
+    figures = read_json(folder / "run.json")["figures"]
+    assert figures["training_seconds"] // 1000 == len(clocks) == 1 + (not phase)  # what it took before it was resumed counts
+    assert figures["total_seconds"] > figures["training_seconds"]
     assert weights(folder)["roberta.encoder.layer.0.intermediate.dense.weight"].shape == (24, 32)
     assert same(whole, folder)
     evaluations = [[entry for entry in metrics(run) if "eval_loss" in entry] for run in (whole, folder)]
