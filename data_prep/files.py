@@ -39,6 +39,7 @@ def publish_folder(target: Path) -> Iterator[Path]:
         raise UserError(f"cannot write to {target.parent}: {error.strerror}; give a folder that is writable and has space") from error
     try:
         yield partial
+        open_as_umask_says(partial)
         _take_place(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -113,6 +114,14 @@ def _exchange(one: Path, other: Path) -> bool:
         return False
     current_folder, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
     return renameat2(current_folder, os.fsencode(one), current_folder, os.fsencode(other), exchange) == 0  # type: ignore[no-any-return]
+
+
+def open_as_umask_says(folder: Path) -> None:
+    """Let whoever may read a folder read the files in it: libraries write large weights for their owner alone, whatever the umask."""
+    readers = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode | readers)
 
 
 def write_text(path: Path, text: str) -> None:

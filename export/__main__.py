@@ -21,8 +21,9 @@ def main(config: DictConfig) -> None:
         contract = read_json(folder / "contract.json")
         for name, variant in contract["variants"].items():
             parity = variant["parity"]
+            size = sum(path.stat().st_size for path in folder.glob(f"{variant['file']}*"))  # weights may lie beside their graph
             print(
-                f"{name}: {(folder / variant['file']).stat().st_size / 2**20:.0f} MiB; from PyTorch over {parity['rows']} rows of several "
+                f"{name}: {size / 2**20:.0f} MiB; from PyTorch over {parity['rows']} rows of several "
                 f"shapes: logits {parity['max_logit_difference']:.1e}, embeddings {parity['max_embedding_difference']:.1e}, "
                 f"{parity['decision_flips']} decisions flip"
             )

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tokenizers import Tokenizer
 
 from data_prep.command import UserError, first_line
-from data_prep.files import read_json, sha256, write_json, write_text
+from data_prep.files import open_as_umask_says, read_json, sha256, write_json, write_text
 from data_prep.secrets import masked
 from data_prep.settings import to_settings
 from train.model import MultiHeadClassifier
@@ -113,6 +113,7 @@ def save_run(
 ) -> None:
     """Write everything export needs; `run.json` comes last and marks the run as complete."""
     model.save_pretrained(folder / "model")
+    open_as_umask_says(folder / "model")
     write_text(folder / "tokenizer.json", tokenizer.to_str())
     write_json(folder / "policy.json", policy.to_json())
     write_text(folder / "metrics.jsonl", "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log))

@@ -212,16 +212,20 @@ def test_permissions_are_as_the_umask_says(umask: int, tmp_path: Path) -> None:
         write_text(tmp_path / "page.html", "a")
         with publish_folder(tmp_path / "release") as partial:
             write_text(partial / "model", "a")
+            (partial / "weights").touch(mode=0o600)  # as safetensors and onnx write large ones
     finally:
         os.umask(before)
-    for path in (folder, *folder.rglob("*"), tmp_path / "page.html", tmp_path / "release", tmp_path / "release" / "model"):
+    for path in (folder, *folder.rglob("*"), tmp_path / "page.html", *(tmp_path / "release").rglob("*")):
         assert not stat.S_IMODE(path.stat().st_mode) & umask, path
+        assert stat.S_IMODE(path.stat().st_mode) & 0o444 == 0o444 & ~umask, path
         assert not path.stat().st_mode & stat.S_IWOTH, path
 
 
-def test_a_release_has_no_file_that_others_may_write(tiny_workspace: Path) -> None:
+def test_who_may_read_a_release_may_read_all_of_it_and_nobody_else_may_write(tiny_workspace: Path) -> None:
     for root in ("releases", "runs"):
+        readers = (tiny_workspace / root).stat().st_mode & 0o444
         for path in (tiny_workspace / root).rglob("*"):
+            assert path.stat().st_mode & 0o444 == readers, path
             assert not path.lstat().st_mode & stat.S_IWOTH or path.is_symlink(), path
 
 
