@@ -69,6 +69,8 @@ def _search_int8(
     model: onnx.ModelProto, path: Path, evidence: Evidence, reference: npt.NDArray[np.float32], settings: ExportSettings
 ) -> Variant:
     """The int8 graph with the fewest layers kept in float32 that passes in every language; withheld if none does."""
+    if not evidence.compare(reference, reference, settings.agreement):
+        return Variant("int8", False, f"withheld, because no language has {settings.agreement.min_rows} validation rows")
     model = sequence_first(model)
     best: Variant | None = None
     tried: list[str] = []
@@ -79,17 +81,12 @@ def _search_int8(
         written = save_graph(to_int8(model, keep, embedding_bits, activations), path, settings.external_above)
         cells = evidence.compare(reference, evidence.logits(path), settings.agreement)
         failing = [cell for cell in cells if not cell.passes(settings.agreement)]
-        if not cells:
-            best = Variant("int8", False, f"withheld, because no language has {settings.agreement.min_rows} validation rows")
-        elif not failing:
+        if not failing:
             return Variant("int8", True, "; ".join([recipe, *tried]), sorted(keep), cells)
-        else:
-            tried.append(f"not enough: {recipe} ({len(failing)} languages and heads fail, the worst {_worst(failing)})")
-            best = Variant("int8", False, f"withheld, {'; '.join(tried)}", sorted(keep), cells)
+        tried.append(f"not enough: {recipe} ({len(failing)} languages and heads fail, the worst {_worst(failing)})")
+        best = Variant("int8", False, f"withheld, {'; '.join(tried)}", sorted(keep), cells)
         for file in written:
             file.unlink()
-        if not cells:
-            break
     assert best is not None  # the first candidate is always tried
     return best
 

@@ -306,6 +306,15 @@ def test_without_data_int8_is_withheld_and_says_why(run: Run, graph: onnx.ModelP
     assert "nowhere/mine holds no prepared data: give data_dir=" in int8.note
 
 
+def test_where_no_language_has_the_rows_to_judge_by_int8_is_withheld(graph: onnx.ModelProto, evidence: Evidence, tmp_path: Path) -> None:
+    save_graph(graph, tmp_path / "model.onnx")
+    agreement = AgreementSettings(min_rows=len(evidence.ids) + 1)
+    (variant,) = write_variants(graph, tmp_path, evidence, ExportSettings(run="-", release="-", variants=["int8"], agreement=agreement))
+    assert not variant.ships
+    assert "no language has" in variant.note
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
 def test_data_prepared_anew_are_no_evidence(run: Run, tiny_workspace: Path) -> None:
     changed = Run(run.folder, run.model, run.tokenizer, run.policy, {**run.record})
     changed.record["data_manifest"] = {**run.record["data_manifest"], "table_sha256": "0" * 64}
