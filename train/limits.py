@@ -1,6 +1,7 @@
 """What the settings of a training may be, beyond their types: refused before anything is read or written."""
 
 import math
+import os
 
 from data_prep.command import UserError
 from data_prep.limits import check_heads, check_mixture, check_name
@@ -89,6 +90,13 @@ def check_train_settings(settings: TrainSettings) -> None:
         raise UserError("average: encoders that begin at random weights end far apart, and their mean knows nothing: use a pre-trained one")
     if settings.trainer.max_steps != -1 and settings.trainer.max_steps < 1:
         raise UserError(f"trainer.max_steps={settings.trainer.max_steps} trains nothing: use at least 1, or -1 for whole epochs")
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":  # as accelerate launch --use_fsdp says it to its processes
+        if (os.environ.get("FSDP_VERSION"), os.environ.get("FSDP_STATE_DICT_TYPE")) != ("2", "FULL_STATE_DICT"):
+            raise UserError(
+                "FSDP is used in version 2 and with whole checkpoints: add --fsdp_version 2 --fsdp_state_dict_type FULL_STATE_DICT"
+            )
+        if settings.trainer.lora.rank or settings.adaptation.epochs:
+            raise UserError("FSDP shards full fine-tuning alone: leave it out with trainer.lora or adaptation, which fit one GPU")
 
 
 def _value(settings: TrainSettings, key: str) -> float:

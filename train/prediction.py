@@ -13,7 +13,7 @@ from train.sampling import batch_by_tokens
 from train.tokenised import TokenisedRows, collate, text_inputs
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode, what FSDP gathers of a model's shards could not be trained on afterwards
 def predict_logits(
     model: MultiHeadClassifier, rows: TokenisedRows, tokens_per_batch: int | None = None, share: tuple[int, int] = (0, 1)
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -31,7 +31,10 @@ def predict_logits(
     heads, hidden = len(model.config.heads), model.config.embedding_dimension or model.config.hidden_size
     logits = np.full((len(rows), heads), np.nan, dtype=np.float32)
     embeddings = np.full((len(rows), hidden), np.nan, dtype=np.float32)
-    batches = batch_by_tokens(order, rows.lengths, budget)[share[0] :: share[1]]
+    batches = batch_by_tokens(order, rows.lengths, budget)
+    while len(batches) % share[1]:
+        batches.append(batches[-1])  # processes with shards of one model need each other in every forward pass
+    batches = batches[share[0] :: share[1]]
     for batch in tqdm(batches, desc="scoring", unit=" batches", leave=False, disable=None):
         inputs = text_inputs(collate([rows[index] for index in batch], packed=model.config._attn_implementation == PACKED))
         output = model(**send_to_device(inputs, model.device))

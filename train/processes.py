@@ -1,11 +1,14 @@
 """What the processes of one run (torchrun, accelerate launch) have to agree on."""
 
+import copy
 import os
 from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+
+from train.model import MultiHeadClassifier
 
 Value = TypeVar("Value")
 
@@ -31,3 +34,15 @@ def agree(value: Value) -> Value:
     agreed = [value]
     broadcast_object_list(agreed)
     return agreed[0]
+
+
+def whole(model: MultiHeadClassifier) -> MultiHeadClassifier:
+    """The model itself; of one that FSDP has left in shards, a copy that every process has whole."""
+    if not hasattr(model, "unshard"):
+        return model
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
+    gathered: MultiHeadClassifier = MultiHeadClassifier._from_config(copy.deepcopy(model.config)).to(model.device)
+    gathered.load_state_dict(weights)
+    return gathered

@@ -36,7 +36,7 @@ from train.ngrams import fit_ngrams, ngram_logits
 from train.overview import plot_policy, plot_run, write_index
 from train.policy import Policy, fit_policy
 from train.prediction import predict_logits
-from train.processes import agree, is_main_process
+from train.processes import agree, is_main_process, whole
 from train.projection import add_projection
 from train.pruning import prune
 from train.rounding import round_weights
@@ -231,7 +231,7 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
     before, unpruned, seconds, recipe = TrainerState(epoch=0.0), None, 0.0, settings.trainer
     left = settings.encoder.feed_forward, settings.encoder.attention_heads
     if left != (None, None):
-        before, seconds = train_before_pruning(model, train_rows, sources, validation_rows, recipe, folder)
+        model, before, seconds = train_before_pruning(model, train_rows, sources, validation_rows, recipe, folder)
         unpruned = Unpruned(model) if recipe.distillation.layers_weight else None
         recipe = replace(recipe, epochs=recipe.epochs_after_pruning)
         texts, languages = train_table["text"][:], train_table["language"][:]
@@ -254,7 +254,7 @@ def fine_tune(settings: TrainSettings, train_table: Dataset, validation_table: D
     }
     # what is fitted next is fitted to the model as it will be read, which computes in float32, not in training's bfloat16
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    return Tuned(merge_adapters(adapted) if adapted else model, tokenizer, before.log_history + log, figures)
+    return Tuned(merge_adapters(adapted) if adapted else whole(model), tokenizer, before.log_history + log, figures)
 
 
 def adapt(encoder: Encoder, corpus: Dataset, settings: TrainSettings, folder: Path) -> None:
@@ -279,10 +279,10 @@ def train_before_pruning(
     validation_rows: TokenisedRows,
     settings: TrainerSettings,
     folder: Path,
-) -> tuple[TrainerState, float]:
-    """Fine-tune with all inner neurons and heads, in place; a resumed run takes the weights that it had then.
+) -> tuple[MultiHeadClassifier, TrainerState, float]:
+    """Fine-tune with all inner neurons and heads; a resumed run takes the weights that it had then.
 
-    Returns how it ended and how many seconds it took.
+    Returns the model, how its training ended and how many seconds it took.
 
     What they are worth shows in a model that knows its task: pruned at once, an encoder learns less (docs/results.md).
     """
@@ -295,13 +295,12 @@ def train_before_pruning(
         trainer = build_trainer(model, train_rows, sources, validation_rows, settings, folder, "before_pruning")
         _, seconds = run_trainer(trainer, folder)
         state = trainer.state
-        if adapted:
-            merge_adapters(adapted)
+        model = merge_adapters(adapted) if adapted else whole(model)
         if is_main_process():
             state.save_to_json(str(trained.with_suffix(".json")))
             write_bytes(trained, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
     set_seed(settings.seed)  # what follows is the same whether the weights were read or made
-    return state, seconds
+    return model, state, seconds
 
 
 def run_trainer(trainer: LengthBucketedTrainer, folder: Path) -> tuple[float, float]:

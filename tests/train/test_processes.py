@@ -1,14 +1,22 @@
-"""Two processes train as one does: the same loss at the same global batch, one run folder."""
+"""Two processes train as one does, each with a whole model or with a shard: the same loss at the same global batch, one run folder."""
 
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
+from data_prep.command import UserError
 from data_prep.files import read_json
-from tests.conftest import ROOT, run_stage_process, start_stage_process, tiny_rows, write_jsonl
+from tests.conftest import ROOT, run_stage_process, start_stage_process, tiny_rows, tiny_settings, write_jsonl
+from train.limits import check_train_settings
 
+# what `accelerate launch --use_fsdp` with its options tells its processes
+SHARDS = {
+    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_TRANSFORMER_CLS_TO_WRAP": "XLMRobertaLayer",
+}  # fmt: skip
 SOURCE = """
 name: posts
 title: t
@@ -35,8 +43,8 @@ def whole(done: "subprocess.CompletedProcess[str]") -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("pruned", "steps"), [([], 40), (["encoder.feed_forward=32"], 80)])  # 40 before it is pruned, and after
-def test_two_processes_learn_what_one_learns(tmp_path: Path, pruned: list[str], steps: int) -> None:
+def test_two_processes_learn_what_one_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And learn on, after the model was pruned, from what it was before."""
     write_jsonl(tmp_path / "raw" / "posts.jsonl", tiny_rows(240))
     for name, content in {"source/posts": SOURCE, "mixture/mine": "defaults:\n  - /source@sources.posts: posts\nname: mine\n"}.items():
         path = tmp_path / "configs" / f"{name}.yaml"
@@ -47,8 +55,8 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, pruned: list[str], 
     ]  # fmt: skip
     launch = ["--standalone", "--nproc-per-node=2"]
     overrides = [
-        *shared, *pruned, "encoder=tiny", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false", "trainer.dropout=0",
-        "trainer.trackers=[]", "trainer.sampling.tokens_per_batch=256", f"runs_dir={tmp_path}/runs",
+        *shared, "encoder=tiny", "encoder.feed_forward=32", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false",
+        "trainer.dropout=0", "trainer.trackers=[]", "trainer.sampling.tokens_per_batch=256", f"runs_dir={tmp_path}/runs",
     ]  # fmt: skip
     whole(run_stage_process("data_prep", *shared))
     whole(run_stage_process("train", *overrides, "name=one", "trainer.gradient_accumulation=2"))
@@ -57,5 +65,39 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, pruned: list[str], 
     one, two = tmp_path / "runs" / "one" / "latest", tmp_path / "runs" / "two" / "latest"
     assert losses(one) == pytest.approx(losses(two), abs=1e-3)
     assert len(losses(one)) > 2
-    assert read_json(one / "run.json")["figures"]["steps"] == read_json(two / "run.json")["figures"]["steps"] == steps
+    assert read_json(one / "run.json")["figures"]["steps"] == read_json(two / "run.json")["figures"]["steps"] == 2 * 40
     assert read_json(one / "policy.json")["heads"].keys() == read_json(two / "policy.json")["heads"].keys()
+    for name, value in SHARDS.items():
+        monkeypatch.setenv(name, value)
+    script = str(ROOT / "tests" / "train" / "fsdp_on_processors.py")
+    whole(start_stage_process("torch.distributed.run", *launch, script, *overrides, "name=shards", cwd=ROOT))
+    shards = tmp_path / "runs" / "shards" / "latest"
+    assert losses(shards) == pytest.approx(losses(two), abs=1e-5)
+    weights, expected = (load_file(run / "model" / "model.safetensors") for run in (shards, two))
+    assert weights.keys() == expected.keys()
+    for name in (name for name in weights if name.startswith(("roberta.", "classifier."))):  # a projection's axes may point either way
+        assert (weights[name] - expected[name]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "says"),
+    [
+        ({"FSDP_VERSION": "1"}, [], "--fsdp_version 2"),
+        ({"FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT"}, [], "FULL_STATE_DICT"),
+        ({}, ["trainer.lora.rank=2"], "full fine-tuning alone"),
+        ({}, ["adaptation.epochs=1"], "full fine-tuning alone"),
+        ({}, [], None),
+    ],
+)
+def test_what_shards_cannot_be_trained_with_is_refused(
+    given: dict[str, str], overrides: list[str], says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tmp_path, *overrides)
+    check_train_settings(settings)
+    for name, value in {**SHARDS, **given}.items():
+        monkeypatch.setenv(name, value)
+    if says is None:
+        check_train_settings(settings)
+    else:
+        with pytest.raises(UserError, match=says):
+            check_train_settings(settings)
