@@ -38,7 +38,7 @@ def agree(value: Value) -> Value:
 
 def whole(model: MultiHeadClassifier) -> MultiHeadClassifier:
     """The model itself; of one that FSDP has left in shards, a copy that every process has whole."""
-    if not hasattr(model, "unshard"):
+    if not hasattr(model, "unshard"):  # which FSDP adds to a module
         return model
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
