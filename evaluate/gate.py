@@ -11,8 +11,8 @@ from data_prep.command import UserError
 from data_prep.table import HARD_NEGATIVES
 from evaluate.changes import Comparison
 from evaluate.fairness import Fairness
-from evaluate.languages import language_name
 from evaluate.metrics import Estimate, HeadFigures, Rate
+from evaluate.names import kind_name, language_name, place, spoken
 from evaluate.parallel import Flips
 from evaluate.settings import GateSettings, RuleSettings
 from evaluate.variants import Agreement
@@ -57,16 +57,6 @@ class Evidence:
     flips: Sequence[Flips]
     comparison: Comparison | None
     agreement: Sequence[Agreement] | None = None  # None: the artifact has no int8 model
-
-
-def place(language: str, kinds: Iterable[str]) -> str:
-    """A place within a head, in words: a language, kinds of allowed speech, or such kinds in it.
-
-    >>> place("Urdu", ["news", "quotes"]), place("Urdu", [""])
-    ('Urdu (news, quotes)', 'Urdu')
-    """
-    said = ", ".join(filter(None, kinds))
-    return f"{language} ({said})" if language and said else language or said
 
 
 @dataclass(frozen=True)
@@ -179,16 +169,6 @@ def judge(evidence: Evidence, gate: GateSettings) -> Gate:
         rulings.append(Ruling(name, rule.title, rule.limit.format(settings.limit), _evidence_needed(settings), verdict, findings))
     verdicts = {ruling.verdict for ruling in rulings}
     return Gate(PASS in verdicts and not verdicts & {FAIL, NOT_ENOUGH}, rulings)
-
-
-def spoken(head: str) -> str:
-    """A head's name as people write it."""
-    return head.replace("_", " ")
-
-
-def kind_name(kind: str) -> str:
-    """A kind of allowed speech as people call it; one that this project does not know, as it is."""
-    return HARD_NEGATIVES.get(kind, kind)
 
 
 def p_value(p: float) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from evaluate.functional.suite import SuiteResult
-from evaluate.languages import language_name
 from evaluate.metrics import Estimate
+from evaluate.names import language_name
 from evaluate.probes import Probes
 from evaluate.rendering import axis_end
 from evaluate.robustness import ALL, Perturbed

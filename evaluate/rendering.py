@@ -12,9 +12,9 @@ import jinja2
 from markupsafe import Markup
 
 from evaluate.escaping import markdown_text, visible
-from evaluate.gate import kind_name, p_value, spoken
-from evaluate.languages import language_name
+from evaluate.gate import p_value
 from evaluate.metrics import Estimate
+from evaluate.names import kind_name, language_name, spoken
 
 
 def axis_end(ends: Iterable[float | None]) -> float:

@@ -17,11 +17,11 @@ from evaluate.calibration import Sweep
 from evaluate.changes import PREDICTIONS, prediction_table
 from evaluate.escaping import visible, visible_strings
 from evaluate.examples import changed_examples, error_examples
-from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling, place, spoken
-from evaluate.languages import CORE, language_name
+from evaluate.gate import FAIL, NOT_APPLICABLE, NOT_ENOUGH, PASS, Ruling
 from evaluate.measures import Cell, Measures
 from evaluate.metrics import precision_at_prevalence
 from evaluate.model_card import PROHIBITED, model_card
+from evaluate.names import CORE, language_name, place, spoken
 from evaluate.predictions import Scored
 from evaluate.probe_tables import gold_shares, probe_context, probe_csvs, probe_document
 from evaluate.probes import Probes

@@ -8,9 +8,9 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from evaluate.escaping import spreadsheet_text, visible
-from evaluate.languages import OFFICIAL_EU
 from evaluate.measures import Cell, Group
 from evaluate.metrics import Estimate, HeadFigures
+from evaluate.names import OFFICIAL_EU
 
 RATES = ("precision", "recall", "fpr", "fnr", "accuracy", "coverage", "selective_error")
 OTHERS = ("f1", "auroc", "auprc", "ece", "brier")

@@ -11,7 +11,7 @@ from pandas.api.types import is_string_dtype
 from data_prep.inspect import mask_text
 from evaluate.escaping import spreadsheet_text, visible
 from evaluate.label_audit.contradictions import count_contradictions
-from evaluate.languages import language_name
+from evaluate.names import language_name
 
 COLUMNS = ["language", "rank", "id", "source", "head", "label", "probability", "quality", "split", "family"]
 EXAMPLES_PER_LANGUAGE = 3

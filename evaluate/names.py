@@ -1,4 +1,8 @@
-"""English names of the languages that reports mention; an unknown code is shown as it is."""
+"""What reports call languages, heads and kinds of allowed speech in English; an unknown code is shown as it is."""
+
+from collections.abc import Iterable
+
+from data_prep.table import HARD_NEGATIVES
 
 NAMES = {
     "ar": "Arabic", "bal": "Balochi", "bn": "Bengali", "ckb": "Central Kurdish", "de": "German", "en": "English",
@@ -24,3 +28,23 @@ def language_name(code: str) -> str:
     ('Roman Urdu', 'xx')
     """
     return NAMES.get(code) or OFFICIAL_EU.get(code, code)
+
+
+def spoken(head: str) -> str:
+    """A head's name as people write it."""
+    return head.replace("_", " ")
+
+
+def kind_name(kind: str) -> str:
+    """A kind of allowed speech as people call it; one that this project does not know, as it is."""
+    return HARD_NEGATIVES.get(kind, kind)
+
+
+def place(language: str, kinds: Iterable[str]) -> str:
+    """A place within a head, in words: a language, kinds of allowed speech, or such kinds in it.
+
+    >>> place("Urdu", ["news", "quotes"]), place("Urdu", [""])
+    ('Urdu (news, quotes)', 'Urdu')
+    """
+    said = ", ".join(filter(None, kinds))
+    return f"{language} ({said})" if language and said else language or said
