@@ -96,7 +96,7 @@ def check_train_settings(settings: TrainSettings) -> None:
                 "FSDP is used in version 2 and with whole checkpoints: add --fsdp_version 2 --fsdp_state_dict_type FULL_STATE_DICT"
             )
         if settings.trainer.lora.rank or settings.adaptation.epochs:
-            raise UserError("FSDP shards full fine-tuning alone: leave it out with trainer.lora or adaptation, which fit one GPU")
+            raise UserError("FSDP shards full fine-tuning alone: start without it, or without trainer.lora and adaptation")
 
 
 def _value(settings: TrainSettings, key: str) -> float:

@@ -38,7 +38,7 @@ def losses(folder: Path) -> list[float]:
     return [entry["loss"] for entry in entries if "loss" in entry] + [entry["eval_loss"] for entry in entries if "eval_loss" in entry]
 
 
-def whole(done: "subprocess.CompletedProcess[str]") -> None:
+def check_end(done: "subprocess.CompletedProcess[str]") -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -58,9 +58,9 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, monkeypatch: pytest
         *shared, "encoder=tiny", "encoder.feed_forward=32", "trainer.max_steps=40", "trainer.learning_rate=1e-3", "trainer.bf16=false",
         "trainer.dropout=0", "trainer.trackers=[]", "trainer.sampling.tokens_per_batch=256", f"runs_dir={tmp_path}/runs",
     ]  # fmt: skip
-    whole(run_stage_process("data_prep", *shared))
-    whole(run_stage_process("train", *overrides, "name=one", "trainer.gradient_accumulation=2"))
-    whole(start_stage_process("torch.distributed.run", *launch, "-m", "train", *overrides, "name=two", cwd=ROOT))
+    check_end(run_stage_process("data_prep", *shared))
+    check_end(run_stage_process("train", *overrides, "name=one", "trainer.gradient_accumulation=2"))
+    check_end(start_stage_process("torch.distributed.run", *launch, "-m", "train", *overrides, "name=two", cwd=ROOT))
     assert len(list((tmp_path / "runs" / "two").glob("2*"))) == 1, "both processes write into one folder"
     one, two = tmp_path / "runs" / "one" / "latest", tmp_path / "runs" / "two" / "latest"
     assert losses(one) == pytest.approx(losses(two), abs=1e-3)
@@ -70,7 +70,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, monkeypatch: pytest
     for name, value in SHARDS.items():
         monkeypatch.setenv(name, value)
     script = str(ROOT / "tests" / "train" / "fsdp_on_processors.py")
-    whole(start_stage_process("torch.distributed.run", *launch, script, *overrides, "name=shards", cwd=ROOT))
+    check_end(start_stage_process("torch.distributed.run", *launch, script, *overrides, "name=shards", cwd=ROOT))
     shards = tmp_path / "runs" / "shards" / "latest"
     assert losses(shards) == pytest.approx(losses(two), abs=1e-5)
     weights, expected = (load_file(run / "model" / "model.safetensors") for run in (shards, two))
